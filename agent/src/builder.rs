@@ -1,0 +1,325 @@
+//! Starting hostgauge: in a program, or as the agent.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use hostgauge_collectors::{Collector, Cpu, Disk, Memory, Process, Roots};
+use hostgauge_exporters::prometheus::{Encoding, Format, Page, Server, Site};
+use metrics::Recorder;
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+use crate::identity;
+use crate::landing;
+use crate::pipeline::{Pipeline, SharedRecorder};
+use crate::sampler::Sampler;
+
+/// Intervals that sampling can keep.
+pub const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+
+/// How often histograms of the program are folded into their buckets while nobody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Says what to measure and where to show it; then starts it.
+///
+/// | to | call |
+/// | --- | --- |
+/// | make hostgauge the program's recorder | [`install`](Self::install) |
+/// | combine its recorder with others | [`build`](Self::build) |
+/// | keep the recorder that the program has | [`attach`](Self::attach) |
+/// | run it inside a tokio program until a future ends | [`run`](Self::run) |
+pub struct Builder {
+    host: Option<String>,
+    interval: Duration,
+    disk_paths: Vec<PathBuf>,
+    listen: Option<SocketAddr>,
+    roots: Roots,
+    more: Vec<Box<dyn Collector>>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("interval", &self.interval)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            host: None,
+            interval: Duration::from_secs(1),
+            disk_paths: vec!["/".into()],
+            listen: None,
+            roots: Roots::default(),
+            more: Vec::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// CPU, memory and the file system of `/`, each second; no page is served.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The label `Host` of every series. Default: the operating system's host name.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+
+    /// The time between samples, within [`INTERVALS`]. Default: one second.
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// The paths whose file systems are measured. Default: `/`. None: no disk series.
+    pub fn disk_paths(mut self, paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        self.disk_paths = paths.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Serves the page at this address. Port 0 finds a free one: [`Hostgauge::address`] tells which.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = Some(address);
+        self
+    }
+
+    /// Where the kernel's file systems are mounted.
+    pub fn roots(mut self, roots: Roots) -> Self {
+        self.roots = roots;
+        self
+    }
+
+    /// One more collector, beside CPU, memory, disk and the process itself.
+    pub fn collector(mut self, collector: impl Collector + 'static) -> Self {
+        self.more.push(Box::new(collector));
+        self
+    }
+
+    /// Starts sampling with hostgauge as the facade's global recorder: the program's own metrics stand on the same page.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Recorder`] if the program already has a global recorder; [`Error::Listen`] if the address cannot be had;
+    /// [`Error::Invalid`] for an interval out of range. Nothing is left running then.
+    pub fn install(self) -> Result<Hostgauge, Error> {
+        let (prepared, recorder) = self.prepare()?;
+        metrics::set_global_recorder(recorder).map_err(|_| {
+            Error::Recorder("the program already has a global recorder: use Builder::build or Builder::attach".into())
+        })?;
+        prepared.start()
+    }
+
+    /// Starts sampling and returns the recorder instead of installing it, for a program that combines several (a
+    /// `metrics_util` fan-out, say). Samples reach the returned recorder whether it is installed or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`install`](Self::install), but a global recorder is none of its business.
+    pub fn build(self) -> Result<(impl Recorder + Clone + Send + Sync + 'static, Hostgauge), Error> {
+        let (prepared, recorder) = self.prepare()?;
+        Ok((recorder, prepared.start()?))
+    }
+
+    /// Starts sampling into the global recorder that the program has installed already, whichever it is. There is no page, and no windows:
+    /// what a value looks like outside is that recorder's business. A series that becomes absent is set to NaN.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for an interval out of range, or an address to listen on, since there is no page to serve.
+    pub fn attach(self) -> Result<Hostgauge, Error> {
+        self.check()?;
+        if let Some(address) = self.listen {
+            return Err(Error::Invalid(format!("attach serves no page, so it cannot listen on {address}")));
+        }
+        let pipeline = Arc::new(Pipeline::to_global_recorder());
+        Prepared { interval: self.interval, collectors: self.collectors(), pipeline, server: None }.start()
+    }
+
+    /// Runs the agent in the current tokio runtime until `shutdown` is done: samples, and serves the page where one was asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        self.run_announced(|_| (), shutdown).await
+    }
+
+    /// [`run`](Self::run) that tells `started` the page's address once everything runs.
+    pub(crate) async fn run_announced(
+        self,
+        started: impl FnOnce(Option<SocketAddr>),
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
+        let (prepared, _) = self.prepare()?;
+        let (sampler, server) = prepared.sample()?;
+        match server {
+            Some((server, site)) => {
+                started(Some(server.address().map_err(Error::System)?));
+                server.serve(site, shutdown).await.map_err(Error::System)?;
+            }
+            None => {
+                started(None);
+                shutdown.await;
+            }
+        }
+        drop(sampler);
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if !INTERVALS.contains(&self.interval) {
+            return Err(Error::Invalid(format!("interval {:?}: expected 100ms to 60s", self.interval)));
+        }
+        match &self.host {
+            Some(host) if !identity::is_valid(host) => Err(Error::Invalid(format!(
+                "host {host:?}: expected up to 1024 bytes of text without control characters"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn collectors(self) -> Vec<Box<dyn Collector>> {
+        // The one list of what is measured.
+        let mut all: Vec<Box<dyn Collector>> =
+            vec![Box::new(Cpu::new(&self.roots)), Box::new(Memory::new(&self.roots))];
+        if !self.disk_paths.is_empty() {
+            all.push(Box::new(Disk::new(&self.roots, &self.disk_paths, self.interval)));
+        }
+        all.push(Box::new(Process));
+        all.extend(self.more);
+        all
+    }
+
+    /// Everything that can fail, before anything runs.
+    fn prepare(self) -> Result<(Prepared, SharedRecorder), Error> {
+        self.check()?;
+        let host = self.host.clone().or_else(identity::host_name).unwrap_or_else(|| identity::FALLBACK.into());
+        let server = self.listen.map(|address| Server::bind(address).map_err(|error| Error::Listen(address, error)));
+        let server = server.transpose()?.map(|server| (server, landing::html(&host)));
+        let (pipeline, recorder) = Pipeline::new(&host, self.interval)?;
+        let (interval, pipeline) = (self.interval, Arc::new(pipeline));
+        Ok((Prepared { interval, collectors: self.collectors(), pipeline, server }, recorder))
+    }
+}
+
+/// Everything that is needed, nothing started; the port is taken.
+struct Prepared {
+    interval: Duration,
+    collectors: Vec<Box<dyn Collector>>,
+    pipeline: Arc<Pipeline>,
+    server: Option<(Server, String)>,
+}
+
+impl Prepared {
+    fn sample(self) -> Result<(Sampler, Option<(Server, Site)>), Error> {
+        let Self { interval, collectors, pipeline, server } = self;
+        let page = pipeline.page.clone();
+        let sampler = Sampler::spawn(collectors, interval, pipeline).map_err(Error::System)?;
+        let server = server.zip(page).map(|((server, landing), page)| {
+            (server, Site { page, landing: landing.into(), ready: Box::new(sampler.readiness()) })
+        });
+        Ok((sampler, server))
+    }
+
+    fn start(self) -> Result<Hostgauge, Error> {
+        let page = self.pipeline.page.clone();
+        let (sampler, server) = self.sample()?;
+        let address = match &server {
+            Some((server, _)) => Some(server.address().map_err(Error::System)?),
+            None => None,
+        };
+        // Dropping it on an early return stops what has started.
+        let mut hostgauge = Hostgauge { sampler, page, address, helpers: Vec::new() };
+        if let Some((server, site)) = server {
+            let (stop, stopped) = oneshot::channel::<()>();
+            hostgauge.help("hostgauge-page", stop, move || serve(server, site, stopped))?;
+        }
+        if let Some(page) = hostgauge.page.clone() {
+            let (stop, stopped) = mpsc::channel::<()>();
+            hostgauge.help("hostgauge-keep", stop, move || {
+                while stopped.recv_timeout(UPKEEP) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    page.upkeep();
+                }
+            })?;
+        }
+        Ok(hostgauge)
+    }
+}
+
+/// Serves on a runtime of its own, so that the program needs none.
+fn serve(server: Server, site: Site, stopped: oneshot::Receiver<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let served = runtime.and_then(|runtime| runtime.block_on(server.serve(site, async { drop(stopped.await) })));
+    if let Err(error) = served {
+        log::error!("the page is no longer served: {error}");
+    }
+}
+
+/// hostgauge at work in this program. Dropping it stops sampling and closes the page.
+#[must_use = "dropping it stops hostgauge"]
+#[derive(Debug)]
+pub struct Hostgauge {
+    sampler: Sampler,
+    page: Option<Page>,
+    address: Option<SocketAddr>,
+    helpers: Vec<Helper>,
+}
+
+/// A thread that ends once `stop` is dropped.
+#[derive(Debug)]
+struct Helper {
+    stop: Box<dyn Any + Send + Sync>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Hostgauge {
+    /// Where the page is served; `None` where it is not.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The page as text, for a program that serves it itself. Empty after [`Builder::attach`].
+    pub fn page(&self) -> String {
+        let text = self.page.as_ref().map(|page| page.get(Format::Text, Encoding::Identity));
+        text.map_or_else(String::new, |text| String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Whether there are samples, and fresh ones. False for the first interval or so.
+    pub fn is_ready(&self) -> bool {
+        self.sampler.is_ready()
+    }
+
+    fn help(
+        &mut self,
+        name: &str,
+        stop: impl Any + Send + Sync,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Error> {
+        let thread = thread::Builder::new().name(name.into()).spawn(work).map_err(Error::System)?;
+        self.helpers.push(Helper { stop: Box::new(stop), thread });
+        Ok(())
+    }
+}
+
+impl Drop for Hostgauge {
+    fn drop(&mut self) {
+        for Helper { stop, thread } in self.helpers.drain(..) {
+            drop(stop);
+            // A helper that panicked has already said so.
+            let _ = thread.join();
+        }
+    }
+}

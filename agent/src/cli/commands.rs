@@ -1,0 +1,111 @@
+//! What can be typed: subcommands, and every option of [`OPTIONS`] as a flag.
+
+use clap::{Arg, ArgAction, ArgMatches};
+
+use super::options::OPTIONS;
+
+/// A subcommand with its own arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Agent,
+    Once(Format),
+    Catalogue(Format),
+    Config,
+    Whoami,
+}
+
+/// `--format`; each command offers those that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Text,
+    Json,
+    Prometheus,
+    Markdown,
+}
+
+impl Format {
+    fn of(matches: &ArgMatches) -> Self {
+        match matches.get_one::<String>("format").map(String::as_str) {
+            Some("json") => Self::Json,
+            Some("prometheus") => Self::Prometheus,
+            Some("markdown") => Self::Markdown,
+            _ => Self::Text,
+        }
+    }
+
+    fn arg(names: &'static [&'static str]) -> Arg {
+        Arg::new("format")
+            .long("format")
+            .value_name("FORMAT")
+            .value_parser(names.to_vec())
+            .default_value(names[0])
+            .help("How to print it")
+    }
+}
+
+pub(super) fn parser() -> clap::Command {
+    let command = |name: &'static str, about: &'static str| clap::Command::new(name).about(about);
+    let mut parser = clap::Command::new("hostgauge")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("SageMaker's utilization metrics anywhere: CPU, memory and disk of this host, for Prometheus")
+        .long_about(
+            "SageMaker's utilization metrics anywhere: CPU, memory and disk of this host, for Prometheus.\n\n\
+             Without a command the agent runs until SIGTERM or Ctrl-C. Every option is also an environment variable (--disk-path is \
+             HOSTGAUGE_DISK_PATH, several values separated by ':') and a key of the configuration file; a flag wins over the \
+             environment, the environment over the file.",
+        )
+        .subcommand(
+            command("once", "Take two readings one interval apart, print the figures, and exit")
+                .arg(Format::arg(&["text", "json", "prometheus"])),
+        )
+        .subcommand(
+            command("catalogue", "Print every metric: its names, unit, range and source")
+                .arg(Format::arg(&["text", "json", "markdown"])),
+        )
+        .subcommand(command("config", "Print the effective configuration and where each value comes from"))
+        .subcommand(command("whoami", "Print the Host, every source asked for it, and which one won"))
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .global(true)
+                .help("Read options from this TOML file, too"),
+        );
+    for option in OPTIONS {
+        let default = if option.default.is_empty() { String::new() } else { format!(" [default: {}]", option.default) };
+        parser = parser.arg(
+            Arg::new(option.name)
+                .long(option.name)
+                .value_name(option.value_name)
+                .global(true)
+                .action(if option.many { ArgAction::Append } else { ArgAction::Set })
+                .help(format!("{}{default}", option.help)),
+        );
+    }
+    parser
+}
+
+pub(super) fn chosen(matches: &ArgMatches) -> Command {
+    match matches.subcommand() {
+        Some(("once", matches)) => Command::Once(Format::of(matches)),
+        Some(("catalogue", matches)) => Command::Catalogue(Format::of(matches)),
+        Some(("config", _)) => Command::Config,
+        Some(("whoami", _)) => Command::Whoami,
+        _ => Command::Agent,
+    }
+}
+
+/// The values that a flag was given; empty where it was not.
+pub(super) fn flag(matches: &ArgMatches, name: &str) -> Vec<String> {
+    // Global arguments are passed down, so the innermost command has them all.
+    let innermost = matches.subcommand().map_or(matches, |(_, inner)| inner);
+    innermost.get_many::<String>(name).map(|values| values.cloned().collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_parser_is_consistent() {
+        super::parser().debug_assert();
+    }
+}

@@ -1,0 +1,77 @@
+//! The command line: `hostgauge` and its subcommands.
+//!
+//! Standard output carries what was asked for, standard error everything else. Exit codes: 0 done, 1 failed at run time, 2 wrong usage or
+//! configuration.
+
+mod agent;
+mod catalogue;
+mod commands;
+mod configuration;
+mod logging;
+mod once;
+mod options;
+mod output;
+mod whoami;
+
+use std::process::ExitCode;
+
+pub use catalogue::markdown as catalogue_markdown;
+
+use commands::Command;
+use configuration::Configuration;
+
+/// Why a command ended without doing what was asked.
+#[derive(Debug)]
+enum Failure {
+    /// Wrong usage or configuration.
+    Usage(String),
+    /// It was right, and failed all the same.
+    RunTime(String),
+}
+
+impl From<crate::Error> for Failure {
+    fn from(error: crate::Error) -> Self {
+        match error {
+            crate::Error::Invalid(message) => Self::Usage(message),
+            error => Self::RunTime(error.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::RunTime(error.to_string())
+    }
+}
+
+/// Runs the command that the process' arguments name, and says how it ended.
+pub fn main() -> ExitCode {
+    let matches = match commands::parser().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version go to standard output, mistakes to standard error; neither can be said elsewhere if that fails.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let (code, message) = match Configuration::gather(&matches).and_then(|configuration| run(&matches, &configuration))
+    {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => (2, message),
+        Err(Failure::RunTime(message)) => (1, message),
+    };
+    output::complain(&message);
+    ExitCode::from(code)
+}
+
+fn run(matches: &clap::ArgMatches, configuration: &Configuration) -> Result<(), Failure> {
+    logging::install(configuration.values.log_format);
+    configuration.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    match commands::chosen(matches) {
+        Command::Agent => agent::run(configuration),
+        Command::Once(format) => once::run(configuration, format),
+        Command::Catalogue(format) => catalogue::run(format),
+        Command::Config => output::print(&configuration.to_string()),
+        Command::Whoami => whoami::run(configuration),
+    }
+}

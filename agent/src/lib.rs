@@ -1,0 +1,41 @@
+//! SageMaker's utilization metrics, anywhere.
+//!
+//! hostgauge samples CPU per core, memory and disk with the meaning that Amazon SageMaker documents for `CPUUtilization`,
+//! `MemoryUtilization` and `DiskUtilization`, and shows them to Prometheus. This crate is the agent's library: a Rust program embeds
+//! it with a few lines, and its own `gauge!`, `counter!` and `histogram!` stand on the same page.
+//!
+//! ```
+//! let hostgauge = hostgauge::Builder::new()
+//!     .host("algo-1")
+//!     .listen("127.0.0.1:0".parse()?) // any free port
+//!     .install()?;
+//! metrics::gauge!("queue_depth").set(3.0);
+//!
+//! println!("http://{}/metrics", hostgauge.address().expect("it listens"));
+//! assert!(hostgauge.page().contains(r#"queue_depth{Host="algo-1"} 3"#));
+//! drop(hostgauge); // sampling stops
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Sampling runs on a thread of its own and needs no async runtime. Nothing here panics, prints or exits; what goes wrong is returned
+//! while starting, and a series of its own (`hostgauge_collector_success`) with a line in the program's `log` afterwards.
+//!
+//! What each series means, its unit, range and when it is absent: [`catalogue`].
+
+mod builder;
+#[cfg(feature = "cli")]
+pub mod cli;
+mod clocks;
+mod error;
+mod fanout;
+pub mod identity;
+mod landing;
+mod pipeline;
+mod sampler;
+mod schedule;
+
+pub use builder::{Builder, Hostgauge, INTERVALS};
+pub use error::Error;
+pub use hostgauge_collectors::{
+    CollectError, Collector, Device, Kind, Metric, Reason, Roots, Sample, catalogue, sum_over_devices,
+};

@@ -1,0 +1,5 @@
+//! The `hostgauge` command.
+
+fn main() -> std::process::ExitCode {
+    hostgauge::cli::main()
+}

@@ -1,0 +1,293 @@
+//! The sampler: collectors on their threads, tick by tick.
+//!
+//! What cannot block shares one thread, for few wake-ups; whatever can has its own, so that a call that never returns stops no
+//! other series. A thread whose tick does not come back is found by whoever looks next (the shared thread at its tick, the page
+//! before it is rendered): its series become absent and its collectors fail with the reason `timed_out`.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use hostgauge_collectors::catalogue::{
+    BUILD_INFO, CLOCK_JUMPS, COLLECTOR_DURATION, COLLECTOR_FAILURE, COLLECTOR_SUCCESS, TICKS_DISCARDED, TICKS_MISSED,
+};
+use hostgauge_collectors::{CollectError, Collector, Device, Emitter, Reason, Sample};
+
+use crate::clocks::Clocks;
+use crate::pipeline::Pipeline;
+use crate::schedule::Schedule;
+
+/// How long a stop waits for a thread. One that is stuck in the kernel stays behind.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs collectors until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Sampler {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clocks: Clocks,
+    interval: Duration,
+    pipeline: Arc<Pipeline>,
+    groups: Vec<Group>,
+    missed: AtomicU64,
+    discarded: AtomicU64,
+    clock_jumps: AtomicU64,
+    running: Mutex<Running>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    stop: bool,
+    threads: usize,
+}
+
+/// What others may know of a thread.
+#[derive(Debug)]
+struct Group {
+    collectors: Vec<Health>,
+    emitter: Mutex<Emitter>,
+    /// When its last tick was done, in nanoseconds of the monotonic clock.
+    done: AtomicU64,
+    ticks: AtomicU64,
+    overdue: AtomicBool,
+}
+
+/// The devices of a collector's health series.
+#[derive(Debug)]
+struct Health {
+    collector: Device,
+    failures: [(Reason, Device); Reason::ALL.len()],
+}
+
+impl Health {
+    fn new(name: &str) -> Self {
+        Self {
+            collector: Device::new([name]),
+            failures: Reason::ALL.map(|reason| (reason, Device::new([name, reason.as_str()]))),
+        }
+    }
+
+    fn push(&self, out: &mut Vec<Sample>, failure: Option<Reason>, duration: Option<Duration>) {
+        out.push(Sample::of(&COLLECTOR_SUCCESS, &self.collector, f64::from(u8::from(failure.is_none()))));
+        if let Some((_, device)) = self.failures.iter().find(|(reason, _)| Some(*reason) == failure) {
+            out.push(Sample::of(&COLLECTOR_FAILURE, device, 1.0));
+        }
+        if let Some(duration) = duration {
+            out.push(Sample::of(&COLLECTOR_DURATION, &self.collector, duration.as_secs_f64()));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sampler {
+    /// Starts the threads. The base reading is taken at once, the first samples follow within one and a half intervals.
+    pub(crate) fn spawn(
+        collectors: Vec<Box<dyn Collector>>,
+        interval: Duration,
+        pipeline: Arc<Pipeline>,
+    ) -> io::Result<Self> {
+        let (blocking, steady): (Vec<_>, Vec<_>) = collectors.into_iter().partition(|c| c.may_block());
+        let mut threads = vec![steady];
+        threads.extend(blocking.into_iter().map(|collector| vec![collector]));
+        let clocks = Clocks::start();
+        let group = |collectors: &Vec<Box<dyn Collector>>| Group {
+            collectors: collectors.iter().map(|collector| Health::new(collector.name())).collect(),
+            emitter: Mutex::default(),
+            done: AtomicU64::new(0),
+            ticks: AtomicU64::new(0),
+            overdue: AtomicBool::new(false),
+        };
+        let shared = Arc::new(Shared {
+            clocks,
+            interval,
+            groups: threads.iter().map(group).collect(),
+            pipeline,
+            missed: AtomicU64::new(0),
+            discarded: AtomicU64::new(0),
+            clock_jumps: AtomicU64::new(0),
+            running: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        if let Some(page) = &shared.pipeline.page {
+            let watched = Arc::downgrade(&shared);
+            page.before_render(move || {
+                if let Some(shared) = watched.upgrade() {
+                    shared.pipeline.with_recorder(|| shared.find_overdue());
+                }
+            });
+        }
+        // Dropping it on an early return stops the threads that did start.
+        let sampler = Self { shared };
+        for (index, collectors) in threads.into_iter().enumerate() {
+            let shared = Arc::clone(&sampler.shared);
+            lock(&shared.running).threads += 1;
+            let name = if index == 0 { "hostgauge" } else { "hostgauge-apart" };
+            let version = Device::new([env!("CARGO_PKG_VERSION")]);
+            let worker = Worker { shared, index, failures: vec![None; collectors.len()], collectors, version };
+            if let Err(error) = thread::Builder::new().name(name.into()).spawn(move || worker.run()) {
+                lock(&sampler.shared.running).threads -= 1;
+                return Err(error);
+            }
+        }
+        Ok(sampler)
+    }
+
+    /// Whether there are samples, and fresh ones: the shared thread has made a tick after the base reading and is not overdue.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.readiness()()
+    }
+
+    /// [`Sampler::is_ready`] for those who outlive the sampler, where it is false.
+    pub(crate) fn readiness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            shared
+                .upgrade()
+                .is_some_and(|s| s.groups[0].ticks.load(Ordering::Relaxed) > 1 && !s.is_overdue(&s.groups[0]))
+        }
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        let mut running = lock(&self.shared.running);
+        running.stop = true;
+        self.shared.changed.notify_all();
+        let deadline = Instant::now() + STOP_PATIENCE;
+        while running.threads > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                log::warn!(
+                    "{} sampling thread(s) are stuck in a call that does not return; leaving them",
+                    running.threads
+                );
+                return;
+            }
+            running = self.shared.changed.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Shared {
+    fn is_overdue(&self, group: &Group) -> bool {
+        let patience = 3 * self.interval + Duration::from_secs(1);
+        let done = Duration::from_nanos(group.done.load(Ordering::Relaxed));
+        self.clocks.now().mono.saturating_sub(done) > patience
+    }
+
+    /// Takes away the series of every thread whose tick has not come back.
+    fn find_overdue(&self) {
+        for group in self.groups.iter().filter(|group| !group.overdue.load(Ordering::Relaxed) && self.is_overdue(group))
+        {
+            let mut samples = Vec::new();
+            group.collectors.iter().for_each(|health| health.push(&mut samples, Some(Reason::TimedOut), None));
+            // The thread itself holds this only while it emits; then it is not overdue.
+            let mut emitter = lock(&group.emitter);
+            if self.is_overdue(group) && !group.overdue.swap(true, Ordering::Relaxed) {
+                for name in group.collectors.iter().flat_map(|health| health.collector.values()) {
+                    log::warn!("{name}: the reading does not come back; its series are absent until it does");
+                }
+                self.pipeline.update(|| emitter.emit(&samples));
+            }
+        }
+    }
+}
+
+/// One thread and its collectors.
+struct Worker {
+    shared: Arc<Shared>,
+    index: usize,
+    collectors: Vec<Box<dyn Collector>>,
+    /// Each collector's present failure, for logging changes only.
+    failures: Vec<Option<Reason>>,
+    version: Device,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        shared.pipeline.with_recorder(|| self.ticks());
+        lock(&shared.running).threads -= 1;
+        shared.changed.notify_all();
+    }
+
+    fn ticks(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut samples = Vec::new();
+        let mut schedule = Schedule::new(shared.interval, shared.clocks.now());
+        self.tick(&mut samples, true);
+        while !self.sleep_until(schedule.next()) {
+            let now = shared.clocks.now();
+            let verdict = schedule.tick(now);
+            shared.missed.fetch_add(verdict.missed, Ordering::Relaxed);
+            if !verdict.keep {
+                log::warn!("a suspend or a long stall: this tick has no samples");
+                shared.discarded.fetch_add(1, Ordering::Relaxed);
+            }
+            if self.index == 0 {
+                if verdict.clock_jumped {
+                    log::warn!("the wall clock was set");
+                    shared.clock_jumps.fetch_add(1, Ordering::Relaxed);
+                }
+                shared.pipeline.update(|| shared.pipeline.advance(UNIX_EPOCH + now.wall));
+                shared.find_overdue();
+            }
+            self.tick(&mut samples, verdict.keep);
+        }
+    }
+
+    /// Sleeps; true when it is time to stop. One system call: the condition's futex takes an absolute time.
+    fn sleep_until(&self, due: Duration) -> bool {
+        let mut running = lock(&self.shared.running);
+        loop {
+            let left = due.saturating_sub(self.shared.clocks.now().mono);
+            if running.stop || left.is_zero() {
+                return running.stop;
+            }
+            running = self.shared.changed.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// One reading of every collector, emitted at once.
+    fn tick(&mut self, samples: &mut Vec<Sample>, keep: bool) {
+        let group = &self.shared.groups[self.index];
+        samples.clear();
+        for (index, collector) in self.collectors.iter_mut().enumerate() {
+            let (start, before) = (Instant::now(), samples.len());
+            let outcome = collector.collect(samples);
+            if !keep {
+                samples.truncate(before);
+            }
+            let failure = outcome.as_ref().err().map(CollectError::reason);
+            group.collectors[index].push(samples, failure, Some(start.elapsed()));
+            if failure != self.failures[index] {
+                match &outcome {
+                    Ok(()) => log::info!("{}: whole again", collector.name()),
+                    Err(error) => log::warn!("{}: {error}", collector.name()),
+                }
+                self.failures[index] = failure;
+            }
+        }
+        if self.index == 0 {
+            let total = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+            samples.push(Sample::new(&TICKS_MISSED, total(&self.shared.missed)));
+            samples.push(Sample::new(&TICKS_DISCARDED, total(&self.shared.discarded)));
+            samples.push(Sample::new(&CLOCK_JUMPS, total(&self.shared.clock_jumps)));
+            samples.push(Sample::of(&BUILD_INFO, &self.version, 1.0));
+        }
+        let mut emitter = lock(&group.emitter);
+        self.shared.pipeline.update(|| emitter.emit(samples));
+        group.done.store(self.shared.clocks.now().mono.as_nanos() as u64, Ordering::Relaxed);
+        group.ticks.fetch_add(1, Ordering::Relaxed);
+        group.overdue.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,380 @@
+//! The catalogue: every metric as one row of data.
+//!
+//! HELP lines, README's table, `hostgauge catalogue` and the documentation of a metric all come from its row. To add a
+//! metric: add a row, list it in [`ALL`], emit it from a collector.
+//!
+//! The words on utilization follow Amazon SageMaker, "Monitor Amazon SageMaker with Amazon CloudWatch".
+
+use metrics::Unit;
+
+/// Whether a series can go down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A level: goes up and down.
+    Gauge,
+    /// A total: only grows, except when hostgauge restarts.
+    Counter,
+}
+
+impl Kind {
+    /// The word of the Prometheus exposition formats.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+        }
+    }
+}
+
+/// One row of the catalogue.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The name on Prometheus and in the facade.
+    pub name: &'static str,
+    /// The documented name on CloudWatch, where there is one.
+    pub cloudwatch: Option<&'static str>,
+    /// Gauge or counter.
+    pub kind: Kind,
+    /// The unit of the value.
+    pub unit: Unit,
+    /// The values it can take; N is the number of devices summed.
+    pub range: &'static str,
+    /// The label names that tell its series apart, beside `Host`.
+    pub labels: &'static [&'static str],
+    /// The HELP line: what it is.
+    pub help: &'static str,
+    /// What it is read from.
+    pub source: &'static str,
+    /// When there is no sample.
+    pub absent: &'static str,
+    /// The metric whose windows this row shows (min, max, mean of the last complete one).
+    pub window_of: Option<&'static str>,
+}
+
+/// The unit as one word of the field.
+pub fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Percent => "percent",
+        Unit::Bytes => "bytes",
+        Unit::Seconds => "seconds",
+        _ => "count",
+    }
+}
+
+/// The unchanging parts of most rows; a row names only what differs.
+const GAUGE: Metric = Metric {
+    name: "",
+    cloudwatch: None,
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    range: "0..",
+    labels: &[],
+    help: "",
+    source: "",
+    absent: "never",
+    window_of: None,
+};
+const COUNTER: Metric = Metric { kind: Kind::Counter, ..GAUGE };
+const WINDOW: Metric = Metric {
+    unit: Unit::Percent,
+    labels: &["window", "stat"],
+    help: "The last complete clock-aligned window.",
+    source: "the samples of the window",
+    absent: "until a first window is complete; no sample in it",
+    ..GAUGE
+};
+
+const PROC_STAT: &str = "/proc/stat";
+const MEMINFO: &str = "/proc/meminfo";
+const STATFS: &str = "statfs(2)";
+
+macro_rules! rows {
+    ($($(#[$doc:meta])* $id:ident = $row:expr;)*) => {
+        $($(#[$doc])* pub static $id: Metric = $row;)*
+        /// Every row, in the order of the page.
+        pub static ALL: &[&Metric] = &[$(&$id),*];
+    };
+}
+
+rows! {
+    /// Sum over the cores of the share of time they were busy. Busy is user, nice, system, irq and softirq time (guest time
+    /// is inside user); idle and iowait are not busy; steal is time that the hypervisor gave to others, so it is part of
+    /// the interval but not busy.
+    CPU_UTILIZATION = Metric {
+        name: "hostgauge_cpu_utilization_percent",
+        cloudwatch: Some("CPUUtilization"),
+        unit: Unit::Percent,
+        range: "0..100*N",
+        help: "Busy share, summed over cores.",
+        source: PROC_STAT,
+        absent: "first reading; any core without a sample",
+        ..GAUGE
+    };
+    /// The busy share of one core, by the kernel's CPU number.
+    CPU_CORE_UTILIZATION = Metric {
+        name: "hostgauge_cpu_core_utilization_percent",
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: &["core"],
+        help: "Busy share of a core.",
+        source: PROC_STAT,
+        absent: "first reading of the core; core offline; a counter ran backwards",
+        ..GAUGE
+    };
+    /// The busy time behind the percent: `100 * rate(...)` is `CPU_UTILIZATION` at any scrape interval. It starts at the
+    /// kernel's own total and only grows, also when a core leaves or its counters are reset.
+    CPU_SECONDS = Metric {
+        name: "hostgauge_cpu_seconds_total",
+        unit: Unit::Seconds,
+        help: "Busy time of all cores.",
+        source: PROC_STAT,
+        absent: "/proc/stat unreadable",
+        ..COUNTER
+    };
+    /// Idle time in which a task of the core waited for a disk. Not busy. The kernel calls it unreliable: it may stand
+    /// still or be charged to another core (proc_stat(5)).
+    CPU_IOWAIT_SECONDS = Metric {
+        name: "hostgauge_cpu_iowait_seconds_total",
+        unit: Unit::Seconds,
+        help: "Idle time while waiting for a disk.",
+        source: PROC_STAT,
+        absent: "/proc/stat unreadable",
+        ..COUNTER
+    };
+    /// Time in which the hypervisor ran something else while this host had work. Neither busy nor idle.
+    CPU_STEAL_SECONDS = Metric {
+        name: "hostgauge_cpu_steal_seconds_total",
+        unit: Unit::Seconds,
+        help: "Time taken by the hypervisor.",
+        source: PROC_STAT,
+        absent: "/proc/stat unreadable",
+        ..COUNTER
+    };
+    /// N: the cores online at this reading. Not called `_count`, which Prometheus keeps for histograms.
+    CPU_CORES = Metric {
+        name: "hostgauge_cpu_cores",
+        range: "1..",
+        help: "N, the cores online.",
+        source: PROC_STAT,
+        absent: "/proc/stat unreadable",
+        ..GAUGE
+    };
+    /// Memory in use over the total. Of the three usual definitions of "used" this is `MemTotal - MemAvailable`, as free(1),
+    /// psutil and the CloudWatch agent have it: what applications cannot get back without swapping. Not taken:
+    /// `MemTotal - MemFree`, which counts all page cache as used, and the cgroup's `usage - inactive_file`, which counts
+    /// the active half of it.
+    MEMORY_UTILIZATION = Metric {
+        name: "hostgauge_memory_utilization_percent",
+        cloudwatch: Some("MemoryUtilization"),
+        unit: Unit::Percent,
+        range: "0..100",
+        help: "Used share of the memory limit.",
+        source: MEMINFO,
+        absent: "/proc/meminfo unreadable, or without MemAvailable (Linux before 3.14)",
+        ..GAUGE
+    };
+    /// `MemTotal - MemAvailable`: the working set of the host.
+    MEMORY_USED = Metric {
+        name: "hostgauge_memory_used_bytes",
+        unit: Unit::Bytes,
+        help: "Working set: total less available.",
+        source: MEMINFO,
+        absent: "as hostgauge_memory_utilization_percent",
+        ..GAUGE
+    };
+    /// The memory there is to use: `MemTotal` for a host.
+    MEMORY_LIMIT = Metric {
+        name: "hostgauge_memory_limit_bytes",
+        unit: Unit::Bytes,
+        help: "Memory there is to use.",
+        source: MEMINFO,
+        absent: "as hostgauge_memory_utilization_percent",
+        ..GAUGE
+    };
+    /// Used space over the space that ordinary users can have, as df(1) and psutil count it: `used / (used + available)`,
+    /// summed over the chosen file systems with each device once.
+    DISK_UTILIZATION = Metric {
+        name: "hostgauge_disk_utilization_percent",
+        cloudwatch: Some("DiskUtilization"),
+        unit: Unit::Percent,
+        range: "0..100",
+        help: "Used share of the chosen file systems, as df.",
+        source: STATFS,
+        absent: "any chosen file system without an answer",
+        ..GAUGE
+    };
+    /// Space in use on the file system of a path.
+    FILESYSTEM_USED = Metric {
+        name: "hostgauge_filesystem_used_bytes",
+        unit: Unit::Bytes,
+        labels: &["path"],
+        help: "Space used.",
+        source: STATFS,
+        absent: "path missing; no answer within the deadline",
+        ..GAUGE
+    };
+    /// Space that ordinary users can still have: less than size - used where root has a reserve.
+    FILESYSTEM_AVAILABLE = Metric {
+        name: "hostgauge_filesystem_available_bytes",
+        unit: Unit::Bytes,
+        labels: &["path"],
+        help: "Space left for ordinary users.",
+        source: STATFS,
+        absent: "as hostgauge_filesystem_used_bytes",
+        ..GAUGE
+    };
+    /// The size of the file system of a path.
+    FILESYSTEM_SIZE = Metric {
+        name: "hostgauge_filesystem_size_bytes",
+        unit: Unit::Bytes,
+        labels: &["path"],
+        help: "Size.",
+        source: STATFS,
+        absent: "as hostgauge_filesystem_used_bytes",
+        ..GAUGE
+    };
+    /// Minimum, maximum and mean of `CPU_UTILIZATION` in the last complete window.
+    CPU_WINDOW = Metric {
+        name: "hostgauge_cpu_utilization_window_percent",
+        range: "0..100*N",
+        window_of: Some("hostgauge_cpu_utilization_percent"),
+        ..WINDOW
+    };
+    /// Minimum, maximum and mean of `MEMORY_UTILIZATION` in the last complete window.
+    MEMORY_WINDOW = Metric {
+        name: "hostgauge_memory_utilization_window_percent",
+        range: "0..100",
+        window_of: Some("hostgauge_memory_utilization_percent"),
+        ..WINDOW
+    };
+    /// Minimum, maximum and mean of `DISK_UTILIZATION` in the last complete window.
+    DISK_WINDOW = Metric {
+        name: "hostgauge_disk_utilization_window_percent",
+        range: "0..100",
+        window_of: Some("hostgauge_disk_utilization_percent"),
+        ..WINDOW
+    };
+    /// 1 when the collector's last reading was whole, 0 when something could not be read.
+    COLLECTOR_SUCCESS = Metric {
+        name: "hostgauge_collector_success",
+        range: "0 or 1",
+        labels: &["collector"],
+        help: "1 if the last reading was whole.",
+        source: "the sampler",
+        ..GAUGE
+    };
+    /// 1 for the reason why `COLLECTOR_SUCCESS` is 0.
+    COLLECTOR_FAILURE = Metric {
+        name: "hostgauge_collector_failure",
+        range: "1",
+        labels: &["collector", "reason"],
+        help: "Why the last reading was not whole.",
+        source: "the sampler",
+        absent: "the last reading was whole",
+        ..GAUGE
+    };
+    /// How long the collector's last reading took, on the wall.
+    COLLECTOR_DURATION = Metric {
+        name: "hostgauge_collector_duration_seconds",
+        unit: Unit::Seconds,
+        labels: &["collector"],
+        help: "Time taken by the last reading.",
+        source: "the sampler",
+        absent: "the reading has not come back",
+        ..GAUGE
+    };
+    /// Ticks that came so late that the next one was already due. Their time is inside the next sample's mean.
+    TICKS_MISSED = Metric {
+        name: "hostgauge_ticks_missed_total",
+        help: "Ticks skipped because the one before ran late.",
+        source: "the sampler",
+        ..COUNTER
+    };
+    /// Ticks whose samples were thrown away: their interval held a suspend or a stall of more than three intervals (one
+    /// second at least), so that a mean over it would say little of the tick it stands for.
+    TICKS_DISCARDED = Metric {
+        name: "hostgauge_ticks_discarded_total",
+        help: "Ticks without samples after a suspend or stall.",
+        source: "the sampler",
+        ..COUNTER
+    };
+    /// Steps of the wall clock of more than half an interval. Windows open at that moment are not shown as complete.
+    CLOCK_JUMPS = Metric {
+        name: "hostgauge_clock_jumps_total",
+        help: "Steps of the wall clock.",
+        source: "the sampler",
+        ..COUNTER
+    };
+    /// hostgauge's own CPU time.
+    PROCESS_CPU_SECONDS = Metric {
+        name: "hostgauge_process_cpu_seconds_total",
+        unit: Unit::Seconds,
+        help: "CPU time of this process.",
+        source: "getrusage(2)",
+        absent: "systems other than Linux",
+        ..COUNTER
+    };
+    /// The most memory that hostgauge's process ever had resident.
+    PROCESS_RESIDENT_MAX = Metric {
+        name: "hostgauge_process_resident_memory_max_bytes",
+        unit: Unit::Bytes,
+        help: "Peak resident memory of this process.",
+        source: "getrusage(2)",
+        absent: "systems other than Linux",
+        ..GAUGE
+    };
+    /// Always 1; the version is a label.
+    BUILD_INFO = Metric {
+        name: "hostgauge_build_info",
+        range: "1",
+        labels: &["version"],
+        help: "The version.",
+        source: "the build",
+        ..GAUGE
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_say_kind_and_unit() {
+        let mut names = HashSet::new();
+        for row in ALL {
+            assert!(names.insert(row.name), "{} stands twice", row.name);
+            assert!(
+                row.name.starts_with("hostgauge_") && row.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            );
+            assert_eq!(row.kind == Kind::Counter, row.name.ends_with("_total"), "{}", row.name);
+            for (unit, suffix) in [(Unit::Percent, "_percent"), (Unit::Bytes, "_bytes"), (Unit::Seconds, "_seconds")] {
+                let name = row.name.trim_end_matches("_total");
+                assert_eq!(row.unit == unit, name.ends_with(suffix), "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_is_documented_in_full() {
+        for row in ALL {
+            for (what, text) in [("range", row.range), ("source", row.source), ("absent", row.absent)] {
+                assert!(!text.is_empty(), "{} says no {what}", row.name);
+            }
+            assert!(row.help.ends_with('.') && row.help.len() <= 64, "{}: {:?}", row.name, row.help);
+        }
+    }
+
+    #[test]
+    fn every_window_shows_a_row_that_exists() {
+        for row in ALL.iter().filter(|row| row.window_of.is_some()) {
+            let shown = ALL.iter().find(|other| Some(other.name) == row.window_of).expect("the row");
+            assert_eq!((shown.range, shown.unit), (row.range, row.unit), "{}", row.name);
+        }
+        assert!(
+            ALL.iter()
+                .filter(|row| row.cloudwatch.is_some())
+                .all(|row| { ALL.iter().any(|other| other.window_of == Some(row.name)) })
+        );
+    }
+}

@@ -1,0 +1,15 @@
+//! Exporters: what becomes of samples once they are in the `metrics` facade.
+//!
+//! An exporter is an ordinary [`metrics::Recorder`] and, where it talks to the world, a task. There is no trait of our
+//! own, so any other recorder works beside these.
+//!
+//! - [`prometheus`] keeps last values and serves them as a page.
+//! - [`windows`] keeps each clock-aligned period's statistics and closes it once, for everyone who publishes windows.
+//!
+//! No collector is known here. Both understand the convention that a gauge set to NaN is absent.
+
+pub mod prometheus;
+mod statistics;
+pub mod windows;
+
+pub use statistics::StatisticSet;

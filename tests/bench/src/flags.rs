@@ -1,0 +1,90 @@
+//! The driver's own command line.
+
+use crate::report::IDS;
+use std::path::PathBuf;
+
+pub const HELP: &str = "\
+Measures hostgauge beside the floor probe and its peers. Markdown on stdout, progress on stderr.
+
+cargo run --release -p hostgauge-bench -- [OPTIONS]
+
+  --quick            one short round, under 90 s: a smoke test, too noisy to quote
+  --only G1,G3       only these figures
+  --hostgauge PATH   the binary to measure [default: target/release/hostgauge]
+  --rounds N         rounds of G1, G3 and G6, floor and hostgauge in turn [default: 3]
+";
+
+pub struct Flags {
+    pub quick: bool,
+    /// Empty: every figure.
+    pub only: Vec<&'static str>,
+    pub hostgauge: PathBuf,
+    pub rounds: usize,
+}
+
+impl Flags {
+    /// `None` when help was asked for.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let mut quick = false;
+        let mut only = Vec::new();
+        let mut hostgauge = PathBuf::from(root).join("target/release/hostgauge");
+        let mut rounds = None;
+        while let Some(flag) = arguments.next() {
+            let mut value =
+                |expected: &str| arguments.next().ok_or_else(|| format!("{flag}: expected {expected} after it"));
+            match flag.as_str() {
+                "--help" | "-h" => return Ok(None),
+                "--quick" => quick = true,
+                "--only" => {
+                    for id in value("figures, such as G1,G3")?.split(',') {
+                        let known = IDS.iter().find(|known| known.eq_ignore_ascii_case(id));
+                        only.push(*known.ok_or_else(|| format!("--only {id}: known figures are {}", IDS.join(" ")))?);
+                    }
+                }
+                "--hostgauge" => hostgauge = value("a path")?.into(),
+                "--rounds" => {
+                    let text = value("a number")?;
+                    let n = text.parse().ok().filter(|n| (1..=100).contains(n));
+                    rounds = Some(n.ok_or_else(|| format!("--rounds {text}: expected 1 to 100"))?);
+                }
+                _ => return Err(format!("unknown flag {flag}\n\n{HELP}")),
+            }
+        }
+        Ok(Some(Self { quick, only, hostgauge, rounds: rounds.unwrap_or(if quick { 1 } else { 3 }) }))
+    }
+
+    pub fn wants(&self, id: &str) -> bool {
+        self.only.is_empty() || self.only.contains(&id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Option<Flags>, String> {
+        Flags::parse(line.split_whitespace().map(String::from))
+    }
+
+    #[test]
+    fn figures_are_chosen_by_id() {
+        let flags = parse("--quick --only g1,G14").unwrap().unwrap();
+        assert!(flags.wants("G1") && flags.wants("G14") && !flags.wants("G3"));
+        assert_eq!(flags.rounds, 1);
+        assert!(parse("").unwrap().unwrap().wants("G3"));
+    }
+
+    #[test]
+    fn wrong_usage_names_what_was_expected() {
+        for (line, expected) in [
+            ("--only G2", "known figures are G1"),
+            ("--rounds 0", "expected 1 to 100"),
+            ("--rounds", "expected a number"),
+            ("--fast", "unknown flag --fast"),
+        ] {
+            let error = parse(line).err().unwrap();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
