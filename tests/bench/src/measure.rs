@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -207,7 +207,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    fn calls_a_second(&self, strace: &PathBuf, target: &Target) -> Result<f64, String> {
+    fn calls_a_second(&self, strace: &Path, target: &Target) -> Result<f64, String> {
         let (calls, time) = trace::calls_during(strace, &target.tree(), self.scratch, || {
             sleep(self.traced);
             Ok(())

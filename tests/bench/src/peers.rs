@@ -51,8 +51,8 @@ impl Exporter {
             let program = program?;
             let version = match kind {
                 Kind::Floor => env!("CARGO_PKG_VERSION").into(),
-                Kind::Collectd => version(Command::new(&program).arg("-h"), scratch),
-                _ => version(Command::new(&program).arg("--version"), scratch),
+                Kind::Collectd => version(process::command(&program).arg("-h"), scratch),
+                _ => version(process::command(&program).arg("--version"), scratch),
             };
             Ok(Self { kind, program, version })
         })
@@ -60,14 +60,16 @@ impl Exporter {
     }
 
     pub fn command(&self, address: SocketAddr, interval: Duration, scratch: &Scratch) -> Result<Command, String> {
-        let mut command = Command::new(&self.program);
+        let mut command = process::command(&self.program);
         let ms = interval.as_millis();
         match self.kind {
             Kind::Floor => command.args(["--interval-ms", &ms.to_string(), "--listen", &address.to_string()]),
-            // The same scope and the same file system as everybody else here.
             Kind::Hostgauge => command
-                .args(["--interval", &format!("{ms}ms"), "--scope", "host", "--disk-path", "/"])
-                .args(["--prometheus-listen", &address.to_string()]),
+                .args(["--interval", &format!("{ms}ms"), "--disk-path", "/"])
+                .args(["--prometheus-listen", &address.to_string()])
+                // Everybody else measures the host, also where this runs in a container. Not a flag: a build without
+                // scopes refuses it, but only warns of the variable.
+                .env("HOSTGAUGE_SCOPE", "host"),
             Kind::NodeExporter => command
                 .args(["--web.disable-exporter-metrics", "--collector.disable-defaults"])
                 .args(["--collector.cpu", "--collector.meminfo", "--collector.filesystem"])

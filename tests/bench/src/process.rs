@@ -36,13 +36,18 @@ impl Drop for Scratch {
     }
 }
 
-/// Starts `command` with an environment that is the same for everybody, its output in `log`.
+/// A command whose environment is the same for everybody, whatever the caller's is.
+pub fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
+
+/// Starts `command` with its output in `log`.
 pub fn spawn(command: &mut Command, scratch: &Scratch, log: &Path) -> Result<Child, String> {
     let mut start = || -> io::Result<Child> {
         let log = File::create(log)?;
         command
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             // No configuration file of the caller's folder may sway a peer.
             .current_dir(scratch.path())
             .stdin(Stdio::null())

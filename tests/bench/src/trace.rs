@@ -3,8 +3,7 @@
 use crate::process::{self, Scratch};
 use std::{
     fs,
-    path::PathBuf,
-    process::Command,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -12,13 +11,13 @@ const ATTACH: Duration = Duration::from_secs(5);
 
 /// The calls that the processes made during `work`, and how long strace was attached.
 pub fn calls_during(
-    strace: &PathBuf,
+    strace: &Path,
     processes: &[u32],
     scratch: &Scratch,
     work: impl FnOnce() -> Result<(), String>,
 ) -> Result<(f64, Duration), String> {
     let summary = scratch.path().join("strace.summary");
-    let mut command = Command::new(strace);
+    let mut command = process::command(strace);
     command.args(["-f", "-c", "-o"]).arg(&summary);
     for pid in processes {
         command.args(["-p", &pid.to_string()]);
