@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use hostgauge_collectors::{Collector, Cpu, Disk, Memory, Process, Roots};
+use hostgauge_collectors::{Collector, Cpu, Disk, Memory, Roots};
 use hostgauge_exporters::prometheus::{Encoding, Format, Page, Server, Site};
 use metrics::Recorder;
 use tokio::sync::oneshot;
@@ -102,7 +102,7 @@ impl Builder {
         self
     }
 
-    /// One more collector, beside CPU, memory, disk and the process itself.
+    /// One more collector, beside CPU, memory and disk.
     pub fn collector(mut self, collector: impl Collector + 'static) -> Self {
         self.more.push(Box::new(collector));
         self
@@ -198,7 +198,6 @@ impl Builder {
         if !self.disk_paths.is_empty() {
             all.push(Box::new(Disk::new(&self.roots, &self.disk_paths, self.interval)));
         }
-        all.push(Box::new(Process));
         all.extend(self.more);
         all
     }

@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use hostgauge_collectors::catalogue::{
-    BUILD_INFO, CLOCK_JUMPS, COLLECTOR_DURATION, COLLECTOR_FAILURE, COLLECTOR_SUCCESS, TICKS_DISCARDED, TICKS_MISSED,
+    BUILD_INFO, CLOCK_JUMPS, COLLECTOR_DURATION, COLLECTOR_FAILURE, COLLECTOR_SUCCESS, TICKS_LOST,
 };
-use hostgauge_collectors::{CollectError, Collector, Device, Emitter, Reason, Sample};
+use hostgauge_collectors::{CollectError, Collector, Device, Emitter, Reason, Sample, own_cost};
 
 use crate::clocks::Clocks;
 use crate::pipeline::Pipeline;
@@ -34,8 +34,8 @@ struct Shared {
     interval: Duration,
     pipeline: Arc<Pipeline>,
     groups: Vec<Group>,
-    missed: AtomicU64,
-    discarded: AtomicU64,
+    late: AtomicU64,
+    stalled: AtomicU64,
     clock_jumps: AtomicU64,
     running: Mutex<Running>,
     changed: Condvar,
@@ -79,7 +79,8 @@ impl Health {
             out.push(Sample::of(&COLLECTOR_FAILURE, device, 1.0));
         }
         if let Some(duration) = duration {
-            out.push(Sample::of(&COLLECTOR_DURATION, &self.collector, duration.as_secs_f64()));
+            // Finer digits would be noise, and bytes on the page.
+            out.push(Sample::of(&COLLECTOR_DURATION, &self.collector, duration.as_micros() as f64 / 1e6));
         }
     }
 }
@@ -111,8 +112,8 @@ impl Sampler {
             interval,
             groups: threads.iter().map(group).collect(),
             pipeline,
-            missed: AtomicU64::new(0),
-            discarded: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            stalled: AtomicU64::new(0),
             clock_jumps: AtomicU64::new(0),
             running: Mutex::default(),
             changed: Condvar::new(),
@@ -131,8 +132,8 @@ impl Sampler {
             let shared = Arc::clone(&sampler.shared);
             lock(&shared.running).threads += 1;
             let name = if index == 0 { "hostgauge" } else { "hostgauge-apart" };
-            let version = Device::new([env!("CARGO_PKG_VERSION")]);
-            let worker = Worker { shared, index, failures: vec![None; collectors.len()], collectors, version };
+            let failures = vec![None; collectors.len()];
+            let worker = Worker { shared, index, collectors, failures, constant: Constant::new() };
             if let Err(error) = thread::Builder::new().name(name.into()).spawn(move || worker.run()) {
                 lock(&sampler.shared.running).threads -= 1;
                 return Err(error);
@@ -209,7 +210,21 @@ struct Worker {
     collectors: Vec<Box<dyn Collector>>,
     /// Each collector's present failure, for logging changes only.
     failures: Vec<Option<Reason>>,
+    constant: Constant,
+}
+
+/// The devices of series that the sampler itself has.
+struct Constant {
+    late: Device,
+    stall: Device,
     version: Device,
+}
+
+impl Constant {
+    fn new() -> Self {
+        let [late, stall, version] = ["late", "stall", env!("CARGO_PKG_VERSION")].map(|value| Device::new([value]));
+        Self { late, stall, version }
+    }
 }
 
 impl Worker {
@@ -228,10 +243,10 @@ impl Worker {
         while !self.sleep_until(schedule.next()) {
             let now = shared.clocks.now();
             let verdict = schedule.tick(now);
-            shared.missed.fetch_add(verdict.missed, Ordering::Relaxed);
+            shared.late.fetch_add(verdict.missed, Ordering::Relaxed);
             if !verdict.keep {
                 log::warn!("a suspend or a long stall: this tick has no samples");
-                shared.discarded.fetch_add(1, Ordering::Relaxed);
+                shared.stalled.fetch_add(1, Ordering::Relaxed);
             }
             if self.index == 0 {
                 if verdict.clock_jumped {
@@ -278,11 +293,12 @@ impl Worker {
             }
         }
         if self.index == 0 {
+            own_cost(samples);
             let total = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
-            samples.push(Sample::new(&TICKS_MISSED, total(&self.shared.missed)));
-            samples.push(Sample::new(&TICKS_DISCARDED, total(&self.shared.discarded)));
+            samples.push(Sample::of(&TICKS_LOST, &self.constant.late, total(&self.shared.late)));
+            samples.push(Sample::of(&TICKS_LOST, &self.constant.stall, total(&self.shared.stalled)));
             samples.push(Sample::new(&CLOCK_JUMPS, total(&self.shared.clock_jumps)));
-            samples.push(Sample::of(&BUILD_INFO, &self.version, 1.0));
+            samples.push(Sample::of(&BUILD_INFO, &self.constant.version, 1.0));
         }
         let mut emitter = lock(&group.emitter);
         self.shared.pipeline.update(|| emitter.emit(samples));

@@ -78,7 +78,7 @@ const COUNTER: Metric = Metric { kind: Kind::Counter, ..GAUGE };
 const WINDOW: Metric = Metric {
     unit: Unit::Percent,
     labels: &["window", "stat"],
-    help: "The last complete clock-aligned window.",
+    help: "Last complete window.",
     source: "the samples of the window",
     absent: "until a first window is complete; no sample in it",
     ..GAUGE
@@ -131,21 +131,14 @@ rows! {
         absent: "/proc/stat unreadable",
         ..COUNTER
     };
-    /// Idle time in which a task of the core waited for a disk. Not busy. The kernel calls it unreliable: it may stand
-    /// still or be charged to another core (proc_stat(5)).
-    CPU_IOWAIT_SECONDS = Metric {
-        name: "hostgauge_cpu_iowait_seconds_total",
+    /// Time that is not busy and yet says that work waited. `iowait`: idle, with a task of the core waiting for a disk; the kernel
+    /// calls it unreliable (proc_stat(5)): it may stand still or be charged to another core. `steal`: the hypervisor ran something else
+    /// while this host had work.
+    CPU_WAIT_SECONDS = Metric {
+        name: "hostgauge_cpu_wait_seconds_total",
         unit: Unit::Seconds,
-        help: "Idle time while waiting for a disk.",
-        source: PROC_STAT,
-        absent: "/proc/stat unreadable",
-        ..COUNTER
-    };
-    /// Time in which the hypervisor ran something else while this host had work. Neither busy nor idle.
-    CPU_STEAL_SECONDS = Metric {
-        name: "hostgauge_cpu_steal_seconds_total",
-        unit: Unit::Seconds,
-        help: "Time taken by the hypervisor.",
+        labels: &["mode"],
+        help: "Time waiting for disk or hypervisor.",
         source: PROC_STAT,
         absent: "/proc/stat unreadable",
         ..COUNTER
@@ -154,7 +147,7 @@ rows! {
     CPU_CORES = Metric {
         name: "hostgauge_cpu_cores",
         range: "1..",
-        help: "N, the cores online.",
+        help: "Cores online.",
         source: PROC_STAT,
         absent: "/proc/stat unreadable",
         ..GAUGE
@@ -168,7 +161,7 @@ rows! {
         cloudwatch: Some("MemoryUtilization"),
         unit: Unit::Percent,
         range: "0..100",
-        help: "Used share of the memory limit.",
+        help: "Used share of the limit.",
         source: MEMINFO,
         absent: "/proc/meminfo unreadable, or without MemAvailable (Linux before 3.14)",
         ..GAUGE
@@ -177,7 +170,7 @@ rows! {
     MEMORY_USED = Metric {
         name: "hostgauge_memory_used_bytes",
         unit: Unit::Bytes,
-        help: "Working set: total less available.",
+        help: "Total less available.",
         source: MEMINFO,
         absent: "as hostgauge_memory_utilization_percent",
         ..GAUGE
@@ -186,7 +179,7 @@ rows! {
     MEMORY_LIMIT = Metric {
         name: "hostgauge_memory_limit_bytes",
         unit: Unit::Bytes,
-        help: "Memory there is to use.",
+        help: "Total.",
         source: MEMINFO,
         absent: "as hostgauge_memory_utilization_percent",
         ..GAUGE
@@ -198,7 +191,7 @@ rows! {
         cloudwatch: Some("DiskUtilization"),
         unit: Unit::Percent,
         range: "0..100",
-        help: "Used share of the chosen file systems, as df.",
+        help: "Used share, as df counts.",
         source: STATFS,
         absent: "any chosen file system without an answer",
         ..GAUGE
@@ -208,7 +201,7 @@ rows! {
         name: "hostgauge_filesystem_used_bytes",
         unit: Unit::Bytes,
         labels: &["path"],
-        help: "Space used.",
+        help: "Used.",
         source: STATFS,
         absent: "path missing; no answer within the deadline",
         ..GAUGE
@@ -218,7 +211,7 @@ rows! {
         name: "hostgauge_filesystem_available_bytes",
         unit: Unit::Bytes,
         labels: &["path"],
-        help: "Space left for ordinary users.",
+        help: "Available.",
         source: STATFS,
         absent: "as hostgauge_filesystem_used_bytes",
         ..GAUGE
@@ -259,7 +252,7 @@ rows! {
         name: "hostgauge_collector_success",
         range: "0 or 1",
         labels: &["collector"],
-        help: "1 if the last reading was whole.",
+        help: "1 if read in full.",
         source: "the sampler",
         ..GAUGE
     };
@@ -268,7 +261,7 @@ rows! {
         name: "hostgauge_collector_failure",
         range: "1",
         labels: &["collector", "reason"],
-        help: "Why the last reading was not whole.",
+        help: "Why it was not read in full.",
         source: "the sampler",
         absent: "the last reading was whole",
         ..GAUGE
@@ -278,23 +271,18 @@ rows! {
         name: "hostgauge_collector_duration_seconds",
         unit: Unit::Seconds,
         labels: &["collector"],
-        help: "Time taken by the last reading.",
+        help: "Time of the last reading.",
         source: "the sampler",
         absent: "the reading has not come back",
         ..GAUGE
     };
-    /// Ticks that came so late that the next one was already due. Their time is inside the next sample's mean.
-    TICKS_MISSED = Metric {
-        name: "hostgauge_ticks_missed_total",
-        help: "Ticks skipped because the one before ran late.",
-        source: "the sampler",
-        ..COUNTER
-    };
-    /// Ticks whose samples were thrown away: their interval held a suspend or a stall of more than three intervals (one
-    /// second at least), so that a mean over it would say little of the tick it stands for.
-    TICKS_DISCARDED = Metric {
-        name: "hostgauge_ticks_discarded_total",
-        help: "Ticks without samples after a suspend or stall.",
+    /// Ticks without samples of their own. `late`: the tick before was still running when it was due; its time is inside the next
+    /// sample's mean. `stall`: its interval held a suspend or a stall of more than three intervals (one second at least), so
+    /// that a mean over it would say little of the tick it stands for; its samples were thrown away.
+    TICKS_LOST = Metric {
+        name: "hostgauge_ticks_lost_total",
+        labels: &["reason"],
+        help: "Ticks without samples.",
         source: "the sampler",
         ..COUNTER
     };
@@ -309,7 +297,7 @@ rows! {
     PROCESS_CPU_SECONDS = Metric {
         name: "hostgauge_process_cpu_seconds_total",
         unit: Unit::Seconds,
-        help: "CPU time of this process.",
+        help: "Own CPU time.",
         source: "getrusage(2)",
         absent: "systems other than Linux",
         ..COUNTER
@@ -318,7 +306,7 @@ rows! {
     PROCESS_RESIDENT_MAX = Metric {
         name: "hostgauge_process_resident_memory_max_bytes",
         unit: Unit::Bytes,
-        help: "Peak resident memory of this process.",
+        help: "Own peak memory.",
         source: "getrusage(2)",
         absent: "systems other than Linux",
         ..GAUGE
@@ -328,7 +316,7 @@ rows! {
         name: "hostgauge_build_info",
         range: "1",
         labels: &["version"],
-        help: "The version.",
+        help: "Version.",
         source: "the build",
         ..GAUGE
     };

@@ -47,5 +47,5 @@ pub use error::{CollectError, Reason};
 pub use linux::{cpu::Cpu, disk::Disk, memory::Memory, present_cores};
 #[cfg(not(target_os = "linux"))]
 pub use portable::{Cpu, Disk, Memory, present_cores};
-pub use process::Process;
+pub use process::own_cost;
 pub use sample::{Collector, Device, Roots, Sample, sum_over_devices};

@@ -1,8 +1,6 @@
 //! CPU of the host, in sum and per core.
 
-use crate::catalogue::{
-    CPU_CORE_UTILIZATION, CPU_CORES, CPU_IOWAIT_SECONDS, CPU_SECONDS, CPU_STEAL_SECONDS, CPU_UTILIZATION,
-};
+use crate::catalogue::{CPU_CORE_UTILIZATION, CPU_CORES, CPU_SECONDS, CPU_UTILIZATION, CPU_WAIT_SECONDS};
 use crate::error::{CollectError, Reason};
 use crate::linux::held_file::HeldFile;
 use crate::linux::proc_stat::{self, CpuTimes};
@@ -23,6 +21,8 @@ pub struct Cpu {
     cores: Vec<Core>,
     totals: Totals,
     ticks_per_second: f64,
+    iowait: Device,
+    steal: Device,
 }
 
 #[derive(Debug)]
@@ -60,6 +60,8 @@ impl Cpu {
             cores: Vec::new(),
             totals: Totals::default(),
             ticks_per_second: ticks as f64,
+            iowait: Device::new(["iowait"]),
+            steal: Device::new(["steal"]),
         }
     }
 }
@@ -106,7 +108,7 @@ impl Collector for Cpu {
     }
 
     fn collect(&mut self, out: &mut Vec<Sample>) -> Result<(), CollectError> {
-        let Self { file, cores, totals, ticks_per_second } = self;
+        let Self { file, cores, totals, ticks_per_second, iowait, steal } = self;
         let first = cores.is_empty();
         cores.iter_mut().for_each(|core| core.online = false);
         let mut count = 0;
@@ -141,8 +143,8 @@ impl Collector for Cpu {
             }
         }
         out.push(Sample::new(&CPU_SECONDS, totals.busy as f64 / *ticks_per_second));
-        out.push(Sample::new(&CPU_IOWAIT_SECONDS, totals.iowait as f64 / *ticks_per_second));
-        out.push(Sample::new(&CPU_STEAL_SECONDS, totals.steal as f64 / *ticks_per_second));
+        out.push(Sample::of(&CPU_WAIT_SECONDS, iowait, totals.iowait as f64 / *ticks_per_second));
+        out.push(Sample::of(&CPU_WAIT_SECONDS, steal, totals.steal as f64 / *ticks_per_second));
         out.push(Sample::new(&CPU_CORES, cores.len() as f64));
         Ok(())
     }
@@ -202,8 +204,9 @@ mod tests {
         assert_eq!(core(&first, "0"), None);
         assert_eq!(value(&first, &CPU_CORES), Some(2.0));
         assert_eq!(value(&first, &CPU_SECONDS), Some(3.0));
-        assert_eq!(value(&first, &CPU_IOWAIT_SECONDS), Some(0.3));
-        assert_eq!(value(&first, &CPU_STEAL_SECONDS), Some(0.2));
+        let waits: Vec<f64> =
+            first.iter().filter(|s| std::ptr::eq(s.metric, &CPU_WAIT_SECONDS)).map(|s| s.value).collect();
+        assert_eq!(waits, [0.3, 0.2]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn failed(error: impl std::fmt::Display) -> CollectError {
 mod oracle {
     use std::time::Duration;
 
-    use crate::catalogue::{CPU_CORE_UTILIZATION, CPU_STEAL_SECONDS, MEMORY_LIMIT, MEMORY_USED, Metric};
+    use crate::catalogue::{CPU_CORE_UTILIZATION, CPU_WAIT_SECONDS, MEMORY_LIMIT, MEMORY_USED, Metric};
     use crate::catalogue::{FILESYSTEM_AVAILABLE, FILESYSTEM_SIZE};
     use crate::linux;
     use crate::sample::{Collector, Roots, Sample};
@@ -56,13 +56,13 @@ mod oracle {
     fn cpu() {
         let roots = Roots::default();
         let (mut ours, mut theirs) = (linux::cpu::Cpu::new(&roots), super::Cpu::new(&roots));
-        let steal = read(&mut ours);
+        let before = read(&mut ours);
         read(&mut theirs);
         std::thread::sleep(Duration::from_secs(1));
         let (ours, theirs) = (read(&mut ours), read(&mut theirs));
         // sysinfo counts steal as busy; we do not.
-        let stolen: f64 =
-            values(&ours, &CPU_STEAL_SECONDS).sum::<f64>() - values(&steal, &CPU_STEAL_SECONDS).sum::<f64>();
+        let stolen = |samples: &[Sample]| values(samples, &CPU_WAIT_SECONDS).nth(1).expect("steal follows iowait");
+        let stolen = stolen(&ours) - stolen(&before);
         let pairs = values(&ours, &CPU_CORE_UTILIZATION).zip(values(&theirs, &CPU_CORE_UTILIZATION));
         for (core, (a, b)) in pairs.enumerate() {
             assert!((a - b).abs() < 8.0 + 100.0 * stolen, "core {core}: {a} and {b} %, {stolen} s stolen");

@@ -1,0 +1,99 @@
+//! Heap allocations are deterministic, so they are gated: none for a sample, ten at most for a scrape (the HTTP library's own).
+#![allow(unsafe_code)] // a counting allocator cannot be written without
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hostgauge::{Builder, Hostgauge};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The fewest allocations of `work` in several tries: what else the process does now and then (a window that closes, a page that is rendered) is not
+/// its own.
+fn fewest(tries: usize, mut work: impl FnMut()) -> u64 {
+    let once = |_| {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        work();
+        ALLOCATIONS.load(Ordering::Relaxed) - before
+    };
+    (0..tries).map(once).min().unwrap_or(u64::MAX)
+}
+
+/// Whether the sampler has made its first ticks: every series has its handle, every buffer its size.
+fn settle(hostgauge: &Hostgauge) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !hostgauge.page().contains("hostgauge_disk_utilization_percent{") {
+        assert!(std::time::Instant::now() < deadline, "waited 20 s for a disk sample");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+}
+
+// One test, since both count what the whole process allocates.
+#[test]
+fn a_sample_allocates_nothing_and_a_scrape_little() {
+    let interval = Duration::from_millis(100);
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    let (_recorder, hostgauge) = Builder::new().interval(interval).listen(listen).build().expect("it starts");
+    settle(&hostgauge);
+    let per_ten_ticks = fewest(3, || std::thread::sleep(10 * interval));
+    println!("allocations in ten ticks: {per_ten_ticks}");
+    assert_eq!(per_ten_ticks, 0);
+    drop(hostgauge);
+
+    let slow = Duration::from_secs(60);
+    let (_recorder, hostgauge) = Builder::new().interval(slow).listen(listen).build().expect("it starts");
+    let mut client = TcpStream::connect(hostgauge.address().expect("it listens")).expect("connected");
+    let mut answer = vec![0; 64 * 1024];
+    let mut scrape = |request: &[u8]| {
+        client.write_all(request).expect("sent");
+        let mut filled = 0;
+        loop {
+            filled += client.read(&mut answer[filled..]).expect("an answer");
+            if let Some(head) = answer[..filled].windows(4).position(|four| four == b"\r\n\r\n") {
+                let text = std::str::from_utf8(&answer[..head]).expect("a head");
+                let length =
+                    text.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()).expect("a length");
+                if filled >= head + 4 + length.parse::<usize>().expect("a number") {
+                    break;
+                }
+            }
+        }
+    };
+    for encoding in ["identity", "gzip"] {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {encoding}\r\n\r\n").into_bytes();
+        scrape(&request);
+        // The client allocates nothing; what is counted is the server's.
+        let per_hundred = fewest(20, || (0..100).for_each(|_| scrape(&request)));
+        println!("allocations per scrape, {encoding}: {}", per_hundred as f64 / 100.0);
+        assert!(per_hundred <= 1000, "{encoding}: {per_hundred} allocations in 100 scrapes");
+    }
+}

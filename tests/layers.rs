@@ -1,0 +1,54 @@
+//! Dependencies point one way: agent -> {collectors, exporters} -> metrics.
+
+use std::process::Command;
+
+/// Every package that `package` is built from.
+fn tree(package: &str) -> Vec<String> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--offline",
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--package",
+            package,
+        ])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn collectors_know_no_exporter_no_runtime_and_no_cloud() {
+    let tree = tree("hostgauge-collectors");
+    assert!(tree.iter().any(|name| name == "metrics"));
+    let forbidden = |name: &&String| {
+        ["hostgauge", "hostgauge-exporters", "tokio", "hyper"].contains(&name.as_str())
+            || name.starts_with("aws-")
+            || name.starts_with("metrics-exporter-")
+    };
+    assert_eq!(tree.iter().filter(forbidden).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn exporters_know_no_collector() {
+    let tree = tree("hostgauge-exporters");
+    assert!(tree.iter().any(|name| name == "metrics"));
+    let forbidden =
+        |name: &&String| ["hostgauge", "hostgauge-collectors", "sysinfo", "nvml-wrapper"].contains(&name.as_str());
+    assert_eq!(tree.iter().filter(forbidden).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn on_linux_sysinfo_is_a_tool_of_the_tests_only() {
+    if cfg!(target_os = "linux") {
+        assert!(!tree("hostgauge").iter().any(|name| name == "sysinfo"), "our own readers serve Linux");
+    }
+}
