@@ -1,4 +1,5 @@
-//! Heap allocations are deterministic, so they are gated: none for a sample, ten at most for a scrape (the HTTP library's own).
+//! Heap allocations are deterministic, so they are gated: none for a sample, ten at most for a scrape (the HTTP
+//! library's own).
 #![allow(unsafe_code)] // a counting allocator cannot be written without
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -36,8 +37,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The fewest allocations of `work` in several tries: what else the process does now and then (a window that closes, a page that is rendered) is not
-/// its own.
+/// The fewest allocations of `work` in several tries: what else the process does now and then (a window that closes, a
+/// page that is rendered) is not its own.
 fn fewest(tries: usize, mut work: impl FnMut()) -> u64 {
     let once = |_| {
         let before = ALLOCATIONS.load(Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! Beside a recorder that the program has installed already. A test binary of its own: the facade's global recorder is one for a process.
+//! Beside a recorder that the program has installed already. A test binary of its own: the facade's global recorder is
+//! one for a process.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! The library inside a program: recorders combined, collectors of its own, and what a call that never returns may cost.
+//! The library inside a program: recorders combined, collectors of its own, and what a call that never returns may
+//! cost.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -108,12 +108,13 @@ impl Builder {
         self
     }
 
-    /// Starts sampling with hostgauge as the facade's global recorder: the program's own metrics stand on the same page.
+    /// Starts sampling with hostgauge as the facade's global recorder: the program's own metrics stand on the same
+    /// page.
     ///
     /// # Errors
     ///
-    /// [`Error::Recorder`] if the program already has a global recorder; [`Error::Listen`] if the address cannot be had;
-    /// [`Error::Invalid`] for an interval out of range. Nothing is left running then.
+    /// [`Error::Recorder`] if the program already has a global recorder; [`Error::Listen`] if the address cannot be
+    /// had; [`Error::Invalid`] for an interval out of range. Nothing is left running then.
     pub fn install(self) -> Result<Hostgauge, Error> {
         let (prepared, recorder) = self.prepare()?;
         metrics::set_global_recorder(recorder).map_err(|_| {
@@ -133,8 +134,9 @@ impl Builder {
         Ok((recorder, prepared.start()?))
     }
 
-    /// Starts sampling into the global recorder that the program has installed already, whichever it is. There is no page, and no windows:
-    /// what a value looks like outside is that recorder's business. A series that becomes absent is set to NaN.
+    /// Starts sampling into the global recorder that the program has installed already, whichever it is. There is no
+    /// page, and no windows: what a value looks like outside is that recorder's business. A series that becomes absent
+    /// is set to NaN.
     ///
     /// # Errors
     ///
@@ -148,7 +150,8 @@ impl Builder {
         Prepared { interval: self.interval, collectors: self.collectors(), pipeline, server: None }.start()
     }
 
-    /// Runs the agent in the current tokio runtime until `shutdown` is done: samples, and serves the page where one was asked for.
+    /// Runs the agent in the current tokio runtime until `shutdown` is done: samples, and serves the page where one was
+    /// asked for.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! SageMaker's utilization metrics, anywhere.
 //!
-//! hostgauge samples CPU per core, memory and disk with the meaning that Amazon SageMaker documents for `CPUUtilization`,
-//! `MemoryUtilization` and `DiskUtilization`, and shows them to Prometheus. This crate is the agent's library: a Rust program embeds
-//! it with a few lines, and its own `gauge!`, `counter!` and `histogram!` stand on the same page.
+//! hostgauge samples CPU per core, memory and disk with the meaning that Amazon SageMaker documents for
+//! `CPUUtilization`, `MemoryUtilization` and `DiskUtilization`, and shows them to Prometheus. This crate is the agent's
+//! library: a Rust program embeds it with a few lines, and its own `gauge!`, `counter!` and `histogram!` stand on the
+//! same page.
 //!
 //! ```
 //! let hostgauge = hostgauge::Builder::new()
@@ -17,8 +18,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Sampling runs on a thread of its own and needs no async runtime. Nothing here panics, prints or exits; what goes wrong is returned
-//! while starting, and a series of its own (`hostgauge_collector_success`) with a line in the program's `log` afterwards.
+//! Sampling runs on a thread of its own and needs no async runtime. Nothing here panics, prints or exits; what goes
+//! wrong is returned while starting, and a series of its own (`hostgauge_collector_success`) with a line in the
+//! program's `log` afterwards.
 //!
 //! What each series means, its unit, range and when it is absent: [`catalogue`].
 

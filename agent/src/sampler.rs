@@ -1,8 +1,9 @@
 //! The sampler: collectors on their threads, tick by tick.
 //!
-//! What cannot block shares one thread, for few wake-ups; whatever can has its own, so that a call that never returns stops no
-//! other series. A thread whose tick does not come back is found by whoever looks next (the shared thread at its tick, the page
-//! before it is rendered): its series become absent and its collectors fail with the reason `timed_out`.
+//! What cannot block shares one thread, for few wake-ups; whatever can has its own, so that a call that never returns
+//! stops no other series. A thread whose tick does not come back is found by whoever looks next (the shared thread at
+//! its tick, the page before it is rendered): its series become absent and its collectors fail with the reason
+//! `timed_out`.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -142,7 +143,8 @@ impl Sampler {
         Ok(sampler)
     }
 
-    /// Whether there are samples, and fresh ones: the shared thread has made a tick after the base reading and is not overdue.
+    /// Whether there are samples, and fresh ones: the shared thread has made a tick after the base reading and is not
+    /// overdue.
     pub(crate) fn is_ready(&self) -> bool {
         self.readiness()()
     }

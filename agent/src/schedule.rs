@@ -1,8 +1,9 @@
 //! When a tick is due, and what to make of one that came.
 //!
-//! Ticks follow the monotonic clock, one interval apart, half an interval off the wall clock's boundaries: so every clock-aligned window
-//! holds the same number of them, and none falls on an edge. As the two clocks never run quite alike, each step may differ from the
-//! interval by up to a fiftieth to stay there; samples are means over their true interval, so none is wrong by it.
+//! Ticks follow the monotonic clock, one interval apart, half an interval off the wall clock's boundaries: so every
+//! clock-aligned window holds the same number of them, and none falls on an edge. As the two clocks never run quite
+//! alike, each step may differ from the interval by up to a fiftieth to stay there; samples are means over their true
+//! interval, so none is wrong by it.
 
 use std::time::Duration;
 
@@ -41,8 +42,8 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// A schedule from the base reading at `now` on. The first tick is due half an interval later at least, so that the first sample
-    /// has something to be a mean of.
+    /// A schedule from the base reading at `now` on. The first tick is due half an interval later at least, so that the
+    /// first sample has something to be a mean of.
     pub(crate) fn new(interval: Duration, now: Now) -> Self {
         let ahead = signed(interval) / 2 - phase(now.wall, interval);
         let ahead = if ahead < signed(interval) / 2 { ahead + signed(interval) } else { ahead };
@@ -65,7 +66,8 @@ impl Schedule {
             keep: elapsed <= longest(interval) && asleep < interval / 2,
             clock_jumped: (wall - signed(elapsed + asleep)).unsigned_abs() > interval.as_nanos() / 2,
         };
-        // Where the wall clock stands, or stood, when this tick was due; a missed tick more or less does not change the phase.
+        // Where the wall clock stands, or stood, when this tick was due; a missed tick more or less does not change the
+        // phase.
         let due = signed(now.wall) - (signed(now.mono) - signed(self.next));
         let error = due.rem_euclid(signed(interval)) - signed(interval) / 2;
         let most = signed(interval) / 50;
@@ -174,7 +176,8 @@ mod tests {
             prop_assert_eq!(phase(wall + ahead, interval), signed(interval) / 2);
         }
 
-        // For all rates of the wall clock up to a thousandth and all small delays: ticks keep their phase, so that none is near an edge.
+        // For all rates of the wall clock up to a thousandth and all small delays: ticks keep their phase, so that none
+        // is near an edge.
         #[test]
         fn ticks_stay_in_phase(ppm in -1000..1000i64, delays in proptest::collection::vec(0..100u64, 300)) {
             let mut schedule = Schedule::new(SECOND, now(0.0));

@@ -97,9 +97,9 @@ macro_rules! rows {
 }
 
 rows! {
-    /// Sum over the cores of the share of time they were busy. Busy is user, nice, system, irq and softirq time (guest time
-    /// is inside user); idle and iowait are not busy; steal is time that the hypervisor gave to others, so it is part of
-    /// the interval but not busy.
+    /// Sum over the cores of the share of time they were busy. Busy is user, nice, system, irq and softirq time (guest
+    /// time is inside user); idle and iowait are not busy; steal is time that the hypervisor gave to others, so it is
+    /// part of the interval but not busy.
     CPU_UTILIZATION = Metric {
         name: "hostgauge_cpu_utilization_percent",
         cloudwatch: Some("CPUUtilization"),
@@ -121,8 +121,8 @@ rows! {
         absent: "first reading of the core; core offline; a counter ran backwards",
         ..GAUGE
     };
-    /// The busy time behind the percent: `100 * rate(...)` is `CPU_UTILIZATION` at any scrape interval. It starts at the
-    /// kernel's own total and only grows, also when a core leaves or its counters are reset.
+    /// The busy time behind the percent: `100 * rate(...)` is `CPU_UTILIZATION` at any scrape interval. It starts at
+    /// the kernel's own total and only grows, also when a core leaves or its counters are reset.
     CPU_SECONDS = Metric {
         name: "hostgauge_cpu_seconds_total",
         unit: Unit::Seconds,
@@ -131,9 +131,9 @@ rows! {
         absent: "/proc/stat unreadable",
         ..COUNTER
     };
-    /// Time that is not busy and yet says that work waited. `iowait`: idle, with a task of the core waiting for a disk; the kernel
-    /// calls it unreliable (proc_stat(5)): it may stand still or be charged to another core. `steal`: the hypervisor ran something else
-    /// while this host had work.
+    /// Time that is not busy and yet says that work waited. `iowait`: idle, with a task of the core waiting for a disk;
+    /// the kernel calls it unreliable (proc_stat(5)): it may stand still or be charged to another core. `steal`: the
+    /// hypervisor ran something else while this host had work.
     CPU_WAIT_SECONDS = Metric {
         name: "hostgauge_cpu_wait_seconds_total",
         unit: Unit::Seconds,
@@ -152,10 +152,10 @@ rows! {
         absent: "/proc/stat unreadable",
         ..GAUGE
     };
-    /// Memory in use over the total. Of the three usual definitions of "used" this is `MemTotal - MemAvailable`, as free(1),
-    /// psutil and the CloudWatch agent have it: what applications cannot get back without swapping. Not taken:
-    /// `MemTotal - MemFree`, which counts all page cache as used, and the cgroup's `usage - inactive_file`, which counts
-    /// the active half of it.
+    /// Memory in use over the total. Of the three usual definitions of "used" this is `MemTotal - MemAvailable`, as
+    /// free(1), psutil and the CloudWatch agent have it: what applications cannot get back without swapping. Not taken:
+    /// `MemTotal - MemFree`, which counts all page cache as used, and the cgroup's `usage - inactive_file`, which
+    /// counts the active half of it.
     MEMORY_UTILIZATION = Metric {
         name: "hostgauge_memory_utilization_percent",
         cloudwatch: Some("MemoryUtilization"),
@@ -184,8 +184,8 @@ rows! {
         absent: "as hostgauge_memory_utilization_percent",
         ..GAUGE
     };
-    /// Used space over the space that ordinary users can have, as df(1) and psutil count it: `used / (used + available)`,
-    /// summed over the chosen file systems with each device once.
+    /// Used space over the space that ordinary users can have, as df(1) and psutil count it: `used / (used +
+    /// available)`, summed over the chosen file systems with each device once.
     DISK_UTILIZATION = Metric {
         name: "hostgauge_disk_utilization_percent",
         cloudwatch: Some("DiskUtilization"),
@@ -276,9 +276,10 @@ rows! {
         absent: "the reading has not come back",
         ..GAUGE
     };
-    /// Ticks without samples of their own. `late`: the tick before was still running when it was due; its time is inside the next
-    /// sample's mean. `stall`: its interval held a suspend or a stall of more than three intervals (one second at least), so
-    /// that a mean over it would say little of the tick it stands for; its samples were thrown away.
+    /// Ticks without samples of their own. `late`: the tick before was still running when it was due; its time is
+    /// inside the next sample's mean. `stall`: its interval held a suspend or a stall of more than three intervals (one
+    /// second at least), so that a mean over it would say little of the tick it stands for; its samples were thrown
+    /// away.
     TICKS_LOST = Metric {
         name: "hostgauge_ticks_lost_total",
         labels: &["reason"],

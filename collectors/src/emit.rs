@@ -1,9 +1,9 @@
 //! The waist: the one place where samples enter the `metrics` facade.
 //!
-//! The facade can set a gauge but not take it away, so absence needs a convention: **a gauge set to NaN is absent.** The
-//! page leaves such a series out, the windows count no sample; in a recorder that knows neither, NaN reads as what it
-//! is, not known. Counters with fractions (seconds of CPU time) pass as gauges too, because the facade's counters hold whole
-//! numbers only; the catalogue tells the page which ones they are.
+//! The facade can set a gauge but not take it away, so absence needs a convention: **a gauge set to NaN is absent.**
+//! The page leaves such a series out, the windows count no sample; in a recorder that knows neither, NaN reads as what
+//! it is, not known. Counters with fractions (seconds of CPU time) pass as gauges too, because the facade's counters
+//! hold whole numbers only; the catalogue tells the page which ones they are.
 
 use metrics::{Gauge, Key, Label, Level, Metadata, Recorder, SharedString};
 

@@ -5,8 +5,8 @@
 //! the series of one metric apart: the core, the path. [`Emitter`] carries samples into the `metrics` facade; nothing
 //! else in this crate writes to it, and no exporter is known here.
 //!
-//! Three states of a value are kept apart everywhere. A **sample** is a value that was measured, and where the source is
-//! a counter it is the exact mean over the interval since the reading before. **Zero** is a measured value like any
+//! Three states of a value are kept apart everywhere. A **sample** is a value that was measured, and where the source
+//! is a counter it is the exact mean over the interval since the reading before. **Zero** is a measured value like any
 //! other. **Absent** is no sample at all: the value could not be known, the collector returns a [`CollectError`] that
 //! says why, and the series leaves the page instead of repeating its last good value.
 //!

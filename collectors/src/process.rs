@@ -4,8 +4,8 @@ use crate::sample::Sample;
 
 /// Appends the CPU time and the peak resident memory of the process that this code runs in.
 ///
-/// Source: getrusage(2), `RUSAGE_SELF`: one system call for both; it cannot fail. Absent on systems other than Linux. In a program that
-/// embeds hostgauge the figures are the whole program's.
+/// Source: getrusage(2), `RUSAGE_SELF`: one system call for both; it cannot fail. Absent on systems other than Linux.
+/// In a program that embeds hostgauge the figures are the whole program's.
 #[cfg(target_os = "linux")]
 pub fn own_cost(out: &mut Vec<Sample>) {
     use crate::catalogue::{PROCESS_CPU_SECONDS, PROCESS_RESIDENT_MAX};

@@ -1,9 +1,9 @@
 //! The algebra of a window.
 //!
-//! A statistic set stands for a bag of finite values. The empty set stands for the empty bag: it has no minimum, maximum or
-//! mean. Recording adds one value to the bag. Merging unites two bags, so recording in any order and splitting a bag in any
-//! way lead to the same count, minimum and maximum, and to the same sum but for rounding. The mean lies between the
-//! minimum and the maximum.
+//! A statistic set stands for a bag of finite values. The empty set stands for the empty bag: it has no minimum,
+//! maximum or mean. Recording adds one value to the bag. Merging unites two bags, so recording in any order and
+//! splitting a bag in any way lead to the same count, minimum and maximum, and to the same sum but for rounding. The
+//! mean lies between the minimum and the maximum.
 
 /// Count, sum, minimum and maximum of the values recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -1,10 +1,11 @@
 //! The window stage: a recorder that keeps the statistics of each clock-aligned period and closes it once.
 //!
-//! Everyone who publishes windows gets the same closed [`Window`], so their figures cannot disagree. Chosen gauges take part: every
-//! `set` is one sample. Memory is bounded by the number of series and periods, whatever the number of samples.
+//! Everyone who publishes windows gets the same closed [`Window`], so their figures cannot disagree. Chosen gauges take
+//! part: every `set` is one sample. Memory is bounded by the number of series and periods, whatever the number of
+//! samples.
 //!
-//! The wall clock enters by [`Windows::advance`] alone. The sampler calls it before each tick's samples, and ticks lie half an
-//! interval off the boundaries, so no tick falls on an edge.
+//! The wall clock enters by [`Windows::advance`] alone. The sampler calls it before each tick's samples, and ticks lie
+//! half an interval off the boundaries, so no tick falls on an edge.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,8 +22,8 @@ pub struct Window {
     pub start: SystemTime,
     /// How long it is.
     pub period: Duration,
-    /// Whether it was observed from its start to its end. False for the period in which observing began, and around steps of the wall
-    /// clock and gaps longer than the period.
+    /// Whether it was observed from its start to its end. False for the period in which observing began, and around
+    /// steps of the wall clock and gaps longer than the period.
     pub complete: bool,
     /// The series that had a sample in it, ordered by key.
     pub series: Vec<(Key, StatisticSet)>,

@@ -1,7 +1,7 @@
 //! The command line: `hostgauge` and its subcommands.
 //!
-//! Standard output carries what was asked for, standard error everything else. Exit codes: 0 done, 1 failed at run time, 2 wrong usage or
-//! configuration.
+//! Standard output carries what was asked for, standard error everything else. Exit codes: 0 done, 1 failed at run
+//! time, 2 wrong usage or configuration.
 
 mod agent;
 mod catalogue;
@@ -49,7 +49,8 @@ pub fn main() -> ExitCode {
     let matches = match commands::parser().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
-            // Help and version go to standard output, mistakes to standard error; neither can be said elsewhere if that fails.
+            // Help and version go to standard output, mistakes to standard error; neither can be said elsewhere if that
+            // fails.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }

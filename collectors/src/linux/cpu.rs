@@ -11,9 +11,9 @@ use crate::sample::{Collector, Device, Roots, Sample, sum_over_devices};
 /// - **Labels** are the kernel's CPU numbers, so a core keeps its name when another goes offline.
 /// - **First reading**: totals and N only; a percentage needs two readings. The same holds for a core that comes back.
 /// - **Sum**: absent while any core has no sample, because a part would look like less load.
-/// - **Backwards counters**: a core whose busy time, or idle and iowait time together, went down (hot-plug, a
-///   migrated VM) has no sample for this interval and starts anew. Idle and iowait are taken together because the kernel moves time
-///   between them.
+/// - **Backwards counters**: a core whose busy time, or idle and iowait time together, went down (hot-plug, a migrated
+///   VM) has no sample for this interval and starts anew. Idle and iowait are taken together because the kernel moves
+///   time between them.
 /// - **Resolution**: the kernel counts ticks of 10 ms, so at 100 ms intervals one core moves in steps of about 10 %.
 #[derive(Debug)]
 pub struct Cpu {
@@ -309,8 +309,8 @@ mod tests {
             }
         }
 
-        // For all histories with cores that come, go and reset: the sum is the cores' sum, within 0..=100*N, absent while any
-        // core is, and the total of busy seconds never falls.
+        // For all histories with cores that come, go and reset: the sum is the cores' sum, within 0..=100*N, absent
+        // while any core is, and the total of busy seconds never falls.
         #[test]
         fn the_sum_is_the_cores_sum(history in proptest::collection::vec(
             proptest::collection::btree_map(0..5u32, ticks(), 1..5), 1..6)) {

@@ -13,8 +13,9 @@ use crate::sample::{Collector, Device, Roots, Sample};
 /// - Per path: used, available and size.
 /// - In sum: `used / (used + available)` over the devices; absent while any path has no answer.
 /// - **Each device once**: paths on one device (a bind mount, an overlay over it, btrfs subvolumes) count as one.
-/// - **Dead network file systems**: a path that is not known to be local is asked by a thread of its own, and its figures are
-///   those of the tick before. Without an answer for two intervals (two seconds at least) that path's series are absent.
+/// - **Dead network file systems**: a path that is not known to be local is asked by a thread of its own, and its
+///   figures are those of the tick before. Without an answer for two intervals (two seconds at least) that path's
+///   series are absent.
 /// - Nothing is held open, so that no mount is kept from being unmounted.
 #[derive(Debug)]
 pub struct Disk {

@@ -1,8 +1,8 @@
 //! The space of one file system, read so that a dead one can hang no one else.
 //!
-//! statfs(2) on a network file system whose server is gone blocks for minutes or for ever, and nothing can interrupt it. So
-//! a path's first answer always comes from a [`Worker`] thread. Only a path whose answer shows a local file system is then read in
-//! place; every other keeps its worker, and its answer is that of the tick before.
+//! statfs(2) on a network file system whose server is gone blocks for minutes or for ever, and nothing can interrupt
+//! it. So a path's first answer always comes from a [`Worker`] thread. Only a path whose answer shows a local file
+//! system is then read in place; every other keeps its worker, and its answer is that of the tick before.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -45,8 +45,9 @@ impl Space {
         self.size - self.free
     }
 
-    /// Whether two paths lie on one device. st_dev tells, except for an overlay or a btrfs subvolume, which has a device number of its
-    /// own but passes on the numbers of the file system below. Between two calls those can move a little, but not apart.
+    /// Whether two paths lie on one device. st_dev tells, except for an overlay or a btrfs subvolume, which has a
+    /// device number of its own but passes on the numbers of the file system below. Between two calls those can move a
+    /// little, but not apart.
     pub(super) fn is_same_device(&self, other: &Self) -> bool {
         let stacked = |space: &Self| space.kind == OVERLAYFS_SUPER_MAGIC || space.kind == BTRFS_SUPER_MAGIC;
         let near = |a: u64, b: u64| a.abs_diff(b) <= self.size / 1000;
@@ -144,7 +145,8 @@ impl Filesystem {
     }
 }
 
-/// A thread that asks for one path, one question at a time. If the kernel never answers, the thread stays there: nothing waits for it.
+/// A thread that asks for one path, one question at a time. If the kernel never answers, the thread stays there:
+/// nothing waits for it.
 #[derive(Debug)]
 struct Worker {
     desk: Arc<Desk>,

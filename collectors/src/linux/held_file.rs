@@ -27,8 +27,8 @@ impl HeldFile {
         &self.path
     }
 
-    /// The file's text as of now. A text longer than the buffer is enough once `enough` says so, so that a caller who wants
-    /// the head of a long file does not pay for its tail.
+    /// The file's text as of now. A text longer than the buffer is enough once `enough` says so, so that a caller who
+    /// wants the head of a long file does not pay for its tail.
     ///
     /// A descriptor that fails is opened anew once: what it stood for may have been replaced (ENODEV).
     pub(super) fn read(&mut self, enough: impl Fn(&[u8]) -> bool) -> Result<&[u8], CollectError> {

@@ -1,7 +1,7 @@
 //! The CPU rows of /proc/stat.
 //!
-//! Source: Documentation/filesystems/proc.rst, section 1.7, and proc_stat(5): `cpuN user nice system idle iowait irq softirq
-//! steal guest guest_nice`, in ticks. Older kernels have fewer columns; newer ones may have more.
+//! Source: Documentation/filesystems/proc.rst, section 1.7, and proc_stat(5): `cpuN user nice system idle iowait irq
+//! softirq steal guest guest_nice`, in ticks. Older kernels have fewer columns; newer ones may have more.
 
 use std::fmt;
 

@@ -9,8 +9,8 @@ use crate::catalogue::{CPU_CORE_UTILIZATION, CPU_CORES, CPU_UTILIZATION};
 use crate::error::CollectError;
 use crate::sample::{Collector, Device, Roots, Sample, sum_over_devices};
 
-/// Busy share of each core and of all. Cores are numbered by their row; steal counts as busy. Intervals shorter than sysinfo's minimum
-/// (200 ms) have no percentages, because sysinfo would repeat the last ones.
+/// Busy share of each core and of all. Cores are numbered by their row; steal counts as busy. Intervals shorter than
+/// sysinfo's minimum (200 ms) have no percentages, because sysinfo would repeat the last ones.
 #[derive(Debug, Default)]
 pub struct Cpu {
     system: Option<(System, Instant)>,

@@ -10,7 +10,8 @@ use crate::catalogue::{DISK_UTILIZATION, FILESYSTEM_AVAILABLE, FILESYSTEM_SIZE, 
 use crate::error::{CollectError, Reason};
 use crate::sample::{Collector, Device, Roots, Sample};
 
-/// Space used on the file systems of the given paths: size less what is available, since sysinfo does not tell a reserve apart.
+/// Space used on the file systems of the given paths: size less what is available, since sysinfo does not tell a
+/// reserve apart.
 #[derive(Debug)]
 pub struct Disk {
     paths: Vec<(PathBuf, Device)>,

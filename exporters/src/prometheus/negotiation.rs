@@ -22,7 +22,8 @@ impl Format {
         }
     }
 
-    /// OpenMetrics where the client ranks it at least as high as text; else text, also for clients that ask for neither.
+    /// OpenMetrics where the client ranks it at least as high as text; else text, also for clients that ask for
+    /// neither.
     pub fn from_accept(accept: &str) -> Self {
         let (mut open_metrics, mut text) = (0.0f32, 0.0f32);
         for offer in accept.split(',') {

@@ -1,14 +1,14 @@
 //! The adapter around metrics-exporter-prometheus that closes its gaps.
 //!
-//! Counters and histograms go to it: bucketing, quantiles and name rules are its craft. Gauges, and with them every sample of hostgauge,
-//! stay here, because it cannot do four things that they need: a counter with fractions (its counters are whole numbers), an absent series
-//! (it knows last values only), a page in order (it renders hash maps), and a render that costs less than a microsecond a series (it clones
-//! every label). Both halves are joined into one page, which is rendered at most once for each update and kept in each form that was asked
-//! for.
+//! Counters and histograms go to it: bucketing, quantiles and name rules are its craft. Gauges, and with them every
+//! sample of hostgauge, stay here, because it cannot do four things that they need: a counter with fractions (its
+//! counters are whole numbers), an absent series (it knows last values only), a page in order (it renders hash maps),
+//! and a render that costs less than a microsecond a series (it clones every label). Both halves are joined into one
+//! page, which is rendered at most once for each update and kept in each form that was asked for.
 
 use std::fmt;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ use super::series::Families;
 /// How long a page may stand without an update, so that a program's own metrics do not wait for a slow sampler.
 const OLDEST: Duration = Duration::from_secs(1);
 
-/// Where histograms without buckets of their own are counted, in seconds: Prometheus' own default. Without buckets each would
-/// be a rolling summary, 195 us and 330 kB per scrape.
+/// Where histograms without buckets of their own are counted, in seconds: Prometheus' own default. Without buckets each
+/// would be a rolling summary, 195 us and 330 kB per scrape.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 type Hook = Box<dyn Fn() + Send + Sync>;
@@ -67,6 +67,7 @@ impl PageBuilder {
         self.families.iter().for_each(|(name, counter)| families.declare(name, *counter));
         let page = Page(Arc::new(Inner {
             foreign: foreign.handle(),
+            has_foreign: AtomicBool::new(false),
             families: Mutex::new(families),
             updates: RwLock::new(()),
             updated: AtomicU64::new(0),
@@ -98,6 +99,7 @@ impl Recorder for PageRecorder {
     }
 
     fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        self.page.0.has_foreign.store(true, Ordering::Relaxed);
         self.foreign.register_counter(key, metadata)
     }
 
@@ -106,6 +108,7 @@ impl Recorder for PageRecorder {
     }
 
     fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        self.page.0.has_foreign.store(true, Ordering::Relaxed);
         self.foreign.register_histogram(key, metadata)
     }
 }
@@ -116,6 +119,8 @@ pub struct Page(Arc<Inner>);
 
 struct Inner {
     foreign: PrometheusHandle,
+    /// Whether it has anything to render: the agent by itself has no counter and no histogram.
+    has_foreign: AtomicBool,
     families: Mutex<Families>,
     /// Held for reading while samples are written, for writing while a page is rendered: no page shows half a tick.
     updates: RwLock<()>,
@@ -143,7 +148,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Page {
-    /// Runs `write`, which sets gauges, as one update: a page shows all of it or nothing, and is rendered anew afterwards.
+    /// Runs `write`, which sets gauges, as one update: a page shows all of it or nothing, and is rendered anew
+    /// afterwards.
     pub fn update<T>(&self, write: impl FnOnce() -> T) -> T {
         let reading = self.0.updates.read().unwrap_or_else(PoisonError::into_inner);
         let result = write();
@@ -187,7 +193,8 @@ impl Page {
         let mut page = String::with_capacity(8 * 1024);
         let mut families = lock(&self.0.families);
         families.render(&mut page, format);
-        let foreign = self.0.foreign.render();
+        let has_foreign = self.0.has_foreign.load(Ordering::Relaxed);
+        let foreign = if has_foreign { self.0.foreign.render() } else { String::new() };
         for family in foreign_families(&foreign) {
             // Two families of one name make a page that no parser takes; the gauge was there first.
             if !families.contains(family.name) {

@@ -68,7 +68,8 @@ impl Families {
         Gauge::from_arc(Arc::clone(&series.value))
     }
 
-    /// Appends every family that has a value. Returns the names it wrote, for telling whether another source has the same.
+    /// Appends every family that has a value. Returns the names it wrote, for telling whether another source has the
+    /// same.
     pub(super) fn render(&mut self, page: &mut String, format: Format) {
         for family in self.families.values_mut() {
             let mut started = false;

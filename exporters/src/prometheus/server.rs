@@ -85,8 +85,9 @@ impl Server {
             let stream = tokio::select! {
                 () = &mut shutdown => return Ok(()),
                 accepted = listener.accept() => accepted,
-                Some(_) = clients.join_next(), if !clients.is_empty() => continue,
             };
+            // Those who left since; waiting for each would cost a wake-up for each.
+            while clients.try_join_next().is_some() {}
             match stream {
                 Ok((stream, _)) => {
                     if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
@@ -108,8 +109,6 @@ impl Server {
 }
 
 async fn converse(stream: TcpStream, site: Arc<Site>) {
-    // A response is one write; waiting to fill a packet would only delay it.
-    let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
         let response = site.respond(&request);
         async move { Ok::<_, Infallible>(response) }
