@@ -120,3 +120,77 @@ impl WindowSeries {
         metrics::with_local_recorder(&self.page, || self.emitter.emit(&samples));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hostgauge_exporters::prometheus::{Encoding, Format};
+    use std::time::UNIX_EPOCH;
+
+    /// A page of every series that two cores and one path have without a failure, with as many digits as values ever have.
+    fn full_page() -> Page {
+        let (pipeline, _) = Pipeline::new("algo-1", Duration::from_secs(1)).expect("good settings");
+        let devices: Vec<(&[&str], Vec<Device>)> = vec![
+            (&["core"], ["0", "1"].map(|core| Device::new([core])).into()),
+            (&["mode"], ["iowait", "steal"].map(|mode| Device::new([mode])).into()),
+            (&["path"], vec![Device::new(["/"])]),
+            (&["collector"], ["cpu", "memory", "disk"].map(|name| Device::new([name])).into()),
+            (&["reason"], ["late", "stall"].map(|reason| Device::new([reason])).into()),
+            (&["version"], vec![Device::new([env!("CARGO_PKG_VERSION")])]),
+        ];
+        let mut random = 1u64;
+        let mut next = move || {
+            // Knuth's MMIX generator: the same digits in every run.
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (random >> 11) as f64 / (1u64 << 53) as f64
+        };
+        let mut emitter = Emitter::default();
+        pipeline.with_recorder(|| {
+            for second in 0..180 {
+                pipeline.advance(UNIX_EPOCH + Duration::from_millis(1_700_000_000_500 + second * 1000));
+                let mut samples = Vec::new();
+                for row in catalogue::ALL.iter().copied().filter(|row| row.window_of.is_none()) {
+                    let mut value = || match row.unit {
+                        metrics::Unit::Percent => (next() * 1e8).round() / 1e6,
+                        metrics::Unit::Bytes => (next() * 64e6).round() * 4096.0,
+                        metrics::Unit::Seconds => (next() * 1e8).round() / 1e2,
+                        _ => 1.0,
+                    };
+                    match devices.iter().find(|(labels, _)| *labels == row.labels) {
+                        Some((_, devices)) => samples.extend(devices.iter().map(|d| Sample::of(row, d, value()))),
+                        None if row.labels.is_empty() => samples.push(Sample::new(row, value())),
+                        None => {} // a reason of failure
+                    }
+                }
+                pipeline.update(|| emitter.emit(&samples));
+            }
+        });
+        pipeline.page.expect("a page")
+    }
+
+    #[test]
+    fn a_page_stays_short() {
+        let page = full_page();
+        let size = |encoding| page.get(Format::Text, encoding).len();
+        let (plain, gzip) = (size(Encoding::Identity), size(Encoding::Gzip));
+        println!("bytes on the page of two cores: {plain}, gzip {gzip}");
+        assert!(plain <= 6000, "{plain} bytes");
+        assert!(gzip <= 1200, "{gzip} bytes of gzip");
+    }
+
+    #[test]
+    fn the_page_shows_both_windows_of_each_utilization() {
+        let page = full_page().get(Format::Text, Encoding::Identity);
+        let page = std::str::from_utf8(&page).expect("UTF-8");
+        for row in catalogue::ALL.iter().filter(|row| row.window_of.is_some()) {
+            for window in ["15s", "1m"] {
+                let value = |stat| {
+                    let head = format!("{}{{Host=\"algo-1\",window=\"{window}\",stat=\"{stat}\"}} ", row.name);
+                    let line = page.lines().find_map(|line| line.strip_prefix(&head)).expect(&head);
+                    line.parse::<f64>().expect("a number")
+                };
+                assert!(value("min") < value("mean") && value("mean") < value("max"), "{} {window}", row.name);
+            }
+        }
+    }
+}

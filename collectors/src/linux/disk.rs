@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::catalogue::{DISK_UTILIZATION, FILESYSTEM_AVAILABLE, FILESYSTEM_SIZE, FILESYSTEM_USED};
 use crate::error::CollectError;
 use crate::linux::filesystem::{Filesystem, Space};
-use crate::sample::{Collector, Device, Roots, Sample};
+use crate::sample::{Collector, Device, Roots, Sample, percent};
 
 /// Space used on the file systems of the given paths, by df's definition, each device counted once in the sum.
 ///
@@ -45,7 +45,7 @@ fn utilization(spaces: &[Space]) -> Option<f64> {
             sums.1 += u128::from(space.used()) + u128::from(space.available);
         }
     }
-    (sums.1 > 0).then(|| 100.0 * sums.0 as f64 / sums.1 as f64)
+    (sums.1 > 0).then(|| percent(sums.0 as f64, sums.1 as f64))
 }
 
 impl Collector for Disk {
@@ -100,7 +100,7 @@ mod tests {
         }
     }
 
-    fn percent(samples: &[Sample]) -> Option<f64> {
+    fn sum(samples: &[Sample]) -> Option<f64> {
         samples.iter().find(|s| std::ptr::eq(s.metric, &DISK_UTILIZATION)).map(|s| s.value)
     }
 
@@ -110,7 +110,7 @@ mod tests {
         let (twice, outcome) = settle(&mut Disk::new(&Roots::default(), &paths, Duration::from_secs(1)));
         let (once, _) = settle(&mut Disk::new(&Roots::default(), &paths[..1], Duration::from_secs(1)));
         assert_eq!(outcome, Ok(()));
-        let (twice, once) = (percent(&twice).expect("a sum"), percent(&once).expect("a sum"));
+        let (twice, once) = (sum(&twice).expect("a sum"), sum(&once).expect("a sum"));
         assert!((twice - once).abs() < 0.1, "{twice} and {once}");
     }
 
@@ -121,6 +121,6 @@ mod tests {
         let error = outcome.expect_err("one path is missing");
         assert_eq!(error.reason(), Reason::Missing);
         assert!(error.to_string().contains("/no/such/path"), "{error}");
-        assert_eq!((samples.len(), percent(&samples)), (3, None));
+        assert_eq!((samples.len(), sum(&samples)), (3, None));
     }
 }

@@ -4,7 +4,7 @@ use crate::catalogue::{MEMORY_LIMIT, MEMORY_USED, MEMORY_UTILIZATION};
 use crate::error::{CollectError, Reason};
 use crate::linux::held_file::HeldFile;
 use crate::linux::meminfo;
-use crate::sample::{Collector, Roots, Sample};
+use crate::sample::{Collector, Roots, Sample, percent};
 
 /// Used memory (`MemTotal - MemAvailable`) and its share of the total, from /proc/meminfo.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Collector for Memory {
             CollectError::new(Reason::Malformed, format!("{}: {error}", self.file.path().display()))
         })?;
         let (used, total) = ((memory.total - memory.available) as f64, memory.total as f64);
-        out.push(Sample::new(&MEMORY_UTILIZATION, 100.0 * used / total));
+        out.push(Sample::new(&MEMORY_UTILIZATION, percent(used, total)));
         out.push(Sample::new(&MEMORY_USED, used));
         out.push(Sample::new(&MEMORY_LIMIT, total));
         Ok(())

@@ -7,7 +7,7 @@ use sysinfo::{CpuRefreshKind, MINIMUM_CPU_UPDATE_INTERVAL, System};
 use super::failed;
 use crate::catalogue::{CPU_CORE_UTILIZATION, CPU_CORES, CPU_UTILIZATION};
 use crate::error::CollectError;
-use crate::sample::{Collector, Device, Roots, Sample, sum_over_devices};
+use crate::sample::{Collector, Device, Roots, Sample, percent, sum_over_devices};
 
 /// Busy share of each core and of all. Cores are numbered by their row; steal counts as busy. Intervals shorter than
 /// sysinfo's minimum (200 ms) have no percentages, because sysinfo would repeat the last ones.
@@ -41,7 +41,7 @@ impl Collector for Cpu {
         if last.elapsed() >= MINIMUM_CPU_UPDATE_INTERVAL {
             system.refresh_cpu_specifics(usage);
             *last = Instant::now();
-            let percents = system.cpus().iter().map(|cpu| f64::from(cpu.usage()).clamp(0.0, 100.0));
+            let percents = system.cpus().iter().map(|cpu| percent(f64::from(cpu.usage()).clamp(0.0, 100.0), 100.0));
             if let Some(sum) = sum_over_devices(percents.clone()) {
                 out.push(Sample::new(&CPU_UTILIZATION, sum));
             }

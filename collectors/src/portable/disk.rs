@@ -8,7 +8,7 @@ use sysinfo::{DiskRefreshKind, Disks};
 use super::failed;
 use crate::catalogue::{DISK_UTILIZATION, FILESYSTEM_AVAILABLE, FILESYSTEM_SIZE, FILESYSTEM_USED};
 use crate::error::{CollectError, Reason};
-use crate::sample::{Collector, Device, Roots, Sample};
+use crate::sample::{Collector, Device, Roots, Sample, percent};
 
 /// Space used on the file systems of the given paths: size less what is available, since sysinfo does not tell a
 /// reserve apart.
@@ -65,7 +65,7 @@ impl Collector for Disk {
             }
         }
         if outcome.is_ok() && size > 0 {
-            out.push(Sample::new(&DISK_UTILIZATION, 100.0 * used as f64 / size as f64));
+            out.push(Sample::new(&DISK_UTILIZATION, percent(used as f64, size as f64)));
         }
         outcome
     }

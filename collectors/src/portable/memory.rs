@@ -5,7 +5,7 @@ use sysinfo::{MemoryRefreshKind, System};
 use super::failed;
 use crate::catalogue::{MEMORY_LIMIT, MEMORY_USED, MEMORY_UTILIZATION};
 use crate::error::{CollectError, Reason};
-use crate::sample::{Collector, Roots, Sample};
+use crate::sample::{Collector, Roots, Sample, percent};
 
 /// Used memory (total less available) and its share of the total.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Collector for Memory {
             return Err(CollectError::new(Reason::Malformed, message));
         }
         let (used, total) = ((total - available) as f64, total as f64);
-        out.push(Sample::new(&MEMORY_UTILIZATION, 100.0 * used / total));
+        out.push(Sample::new(&MEMORY_UTILIZATION, percent(used, total)));
         out.push(Sample::new(&MEMORY_USED, used));
         out.push(Sample::new(&MEMORY_LIMIT, total));
         Ok(())

@@ -1,0 +1,87 @@
+//! What the binary costs, where that is deterministic: system calls, and bytes of the release binary.
+//!
+//! CPU time is not; `tests/bench` measures it.
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use support::agent::Log;
+use support::wait::{SOON, wait_until};
+use support::{Agent, http};
+
+/// The system calls of a process, by name, while `work` runs.
+fn system_calls(pid: u32, work: impl FnOnce()) -> BTreeMap<String, u64> {
+    let mut strace = Command::new("strace")
+        .args(["-f", "-c", "-p", &pid.to_string()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("strace starts (Debian: apt-get install strace)");
+    let log = Log::follow(strace.stderr.take().expect("a pipe"));
+    wait_until(SOON, "strace attaches", || log.text().contains("attached").then_some(()).ok_or_else(|| log.text()));
+    work();
+    let stopped = Command::new("kill").args(["-INT", &strace.id().to_string()]).status().expect("kill starts");
+    assert!(stopped.success());
+    strace.wait().expect("strace ends");
+    wait_until(SOON, "strace's table", || log.text().contains(" total").then_some(()).ok_or_else(|| log.text()));
+    // % time, seconds, usecs/call, calls, errors (may be blank), name
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        let calls = cells.get(3)?.parse().ok()?;
+        cells.last().filter(|name| **name != "total").map(|name| ((*name).to_owned(), calls))
+    };
+    // Attaching itself interrupts each thread's wait once.
+    log.text().lines().filter_map(row).filter(|(name, _)| name != "restart_syscall").collect()
+}
+
+#[test]
+fn a_sample_takes_five_system_calls() {
+    let agent = Agent::start(&["--interval", "100ms"]);
+    agent.wait_for(SOON, "a first sample", |page| {
+        page.text.contains("hostgauge_disk_utilization_percent{").then_some(())
+    });
+    // The last client's connection is closed and forgotten by then.
+    std::thread::sleep(Duration::from_millis(300));
+    let calls = system_calls(agent.pid(), || std::thread::sleep(Duration::from_secs(3)));
+    let samples = calls.get("getrusage").copied().unwrap_or(0);
+    assert!(samples >= 10, "one for each sample: {calls:?}");
+    let per_sample = calls.values().sum::<u64>() as f64 / samples as f64;
+    println!("system calls per sample: {per_sample:.2}");
+    // The counting begins and ends within a tick.
+    assert!(per_sample <= 5.0 + 5.0 / samples as f64, "{per_sample}: {calls:?}");
+}
+
+#[test]
+fn a_scrape_takes_four_system_calls() {
+    const SCRAPES: u64 = 200;
+    let agent = Agent::start(&["--interval", "60s"]);
+    let mut client = http::connect(agent.address()).expect("connected");
+    let mut answer = vec![0; 64 * 1024];
+    let mut scrape = || {
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        let mut filled = 0;
+        // The page's last line: hostgauge_build_info.
+        while !answer[..filled].ends_with(b"\"} 1\n") {
+            let length = client.read(&mut answer[filled..]).expect("an answer");
+            assert!(length > 0, "the agent hung up");
+            filled += length;
+        }
+    };
+    scrape();
+    let calls = system_calls(agent.pid(), || (0..SCRAPES).for_each(|_| scrape()));
+    let per_scrape = calls.values().sum::<u64>() as f64 / SCRAPES as f64;
+    println!("system calls per scrape: {per_scrape:.2}");
+    assert!(per_scrape <= 4.1, "{per_scrape}: {calls:?}");
+}
+
+#[test]
+fn the_release_binary_stays_small() {
+    let binary = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/hostgauge");
+    let size = std::fs::metadata(binary).expect("built before: cargo build --release").len();
+    println!("bytes of the release binary: {size}");
+    assert!(size <= 2_500_000, "{size} bytes");
+}
