@@ -1,5 +1,6 @@
 //! The library inside a program: recorders combined, collectors of its own, and what a call that never returns may
 //! cost.
+#![allow(clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

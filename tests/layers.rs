@@ -1,4 +1,5 @@
 //! Dependencies point one way: agent -> {collectors, exporters} -> metrics.
+#![allow(clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
 use std::process::Command;
 

@@ -44,8 +44,8 @@ pub use catalogue::{Kind, Metric};
 pub use emit::{Emitter, collect_and_emit, describe};
 pub use error::{CollectError, Reason};
 #[cfg(target_os = "linux")]
-pub use linux::{cpu::Cpu, disk::Disk, memory::Memory, present_cores};
+pub use linux::{cores, cpu::Cpu, disk::Disk, memory::Memory};
 #[cfg(not(target_os = "linux"))]
-pub use portable::{Cpu, Disk, Memory, present_cores};
+pub use portable::{Cpu, Disk, Memory, cores};
 pub use process::own_cost;
-pub use sample::{Collector, Device, Roots, Sample, sum_over_devices};
+pub use sample::{Collector, Cores, Device, Roots, Sample, sum_over_devices};

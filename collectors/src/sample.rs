@@ -90,6 +90,15 @@ impl Roots {
     }
 }
 
+/// The cores of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cores {
+    /// N: those that run.
+    pub online: usize,
+    /// Those that are there, offline ones included.
+    pub present: usize,
+}
+
 /// The documented sum of SageMaker's utilization metrics: 0..100*N over N devices, `None` without devices.
 ///
 /// Source: Amazon SageMaker, "Monitor with CloudWatch": four busy cores read 400 %.

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use hostgauge_collectors::{Cores, cores};
+
 use super::Failure;
 use super::configuration::Configuration;
 use super::output;
@@ -52,17 +54,21 @@ fn announce(configuration: &Configuration, address: SocketAddr) {
     let host = choose(&sources);
     let every = humantime::format_duration(values.interval);
     let paths: Vec<String> = values.disk_paths.iter().map(|path| path.display().to_string()).collect();
-    let paths = paths.join(", ");
+    let cores = match cores(&values.roots) {
+        Some(Cores { online, present }) if online < present => format!(" ({online} of {present} cores online)"),
+        Some(Cores { online, .. }) => format!(" ({online} cores)"),
+        None => String::new(),
+    };
+    let what = format!("CPU{cores}, memory and disk ({}) of this machine", paths.join(", "));
     if std::io::stderr().is_terminal() {
         let source = sources.iter().find(|source| source.answer.is_some()).map_or("", |source| &source.name);
+        let version = env!("CARGO_PKG_VERSION");
         output::tell(&format!(
-            "hostgauge {}\n  measures  CPU, memory and disk ({paths}) of this machine, every {every}\n  Host      {host} ({source})\n  page      http://{address}/metrics\n  stop      Ctrl-C\n",
-            env!("CARGO_PKG_VERSION"),
+            "hostgauge {version}\n  measures  {what}, every {every}\n  Host      {host} ({source})\n  \
+             page      http://{address}/metrics\n  stop      Ctrl-C\n"
         ));
     } else {
-        log::info!(
-            "measuring CPU, memory and disk ({paths}) of this machine as Host {host} every {every}; page: http://{address}/metrics"
-        );
+        log::info!("measuring {what} as Host {host} every {every}; page: http://{address}/metrics");
     }
     if !address.ip().is_loopback() {
         log::warn!("the page at {address} can be read by anyone who reaches this machine: no TLS, no password");

@@ -284,9 +284,13 @@ mod tests {
     #[test]
     fn odd_machines() {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/proc");
-        for (machine, cores, last) in
-            [("two-cores", 2, "1"), ("hot-unplugged", 3, "3"), ("192-cores", 192, "191"), ("old-kernel", 1, "0")]
-        {
+        for (machine, cores, last) in [
+            ("two-cores", 2, "1"),
+            ("hot-unplugged", 3, "3"),
+            ("192-cores", 192, "191"),
+            ("old-kernel", 1, "0"),
+            ("lxc", 2, "1"),
+        ] {
             let mut cpu = Cpu::new(&Roots { procfs: fixtures.join(machine), ..Roots::default() });
             let mut out = Vec::new();
             cpu.collect(&mut out).unwrap_or_else(|error| panic!("{machine}: {error}"));

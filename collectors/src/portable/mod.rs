@@ -12,8 +12,8 @@ use crate::error::{CollectError, Reason};
 use crate::sample::Roots;
 
 /// Not known on this system.
-#[cfg_attr(test, allow(dead_code))]
-pub fn present_cores(_roots: &Roots) -> Option<Vec<u32>> {
+#[cfg(not(target_os = "linux"))]
+pub fn cores(_roots: &crate::sample::Roots) -> Option<crate::sample::Cores> {
     None
 }
 
