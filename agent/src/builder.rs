@@ -16,9 +16,10 @@ use metrics::Recorder;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
+use crate::fanout::SharedRecorder;
 use crate::identity;
 use crate::landing;
-use crate::pipeline::{Pipeline, SharedRecorder};
+use crate::pipeline::Pipeline;
 use crate::sampler::Sampler;
 
 /// Intervals that sampling can keep.

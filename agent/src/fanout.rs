@@ -8,7 +8,8 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 
-use crate::pipeline::SharedRecorder;
+/// A recorder that threads can share.
+pub(crate) type SharedRecorder = Arc<dyn Recorder + Send + Sync>;
 
 pub(crate) struct Fanout(pub(crate) Vec<SharedRecorder>);
 

@@ -6,15 +6,12 @@ use std::time::{Duration, SystemTime};
 use hostgauge_collectors::{Device, Emitter, Kind, Metric, Sample, catalogue, describe};
 use hostgauge_exporters::prometheus::{Page, PageBuilder, PageRecorder};
 use hostgauge_exporters::windows::{Window, Windows};
-use metrics::Recorder;
 
 use crate::error::Error;
-use crate::fanout::Fanout;
+use crate::fanout::{Fanout, SharedRecorder};
 
 /// The windows on the Prometheus page, and how they are named there.
 const PAGE_WINDOWS: [(Duration, &str); 2] = [(Duration::from_secs(15), "15s"), (Duration::from_secs(60), "1m")];
-
-pub(crate) type SharedRecorder = Arc<dyn Recorder + Send + Sync>;
 
 /// The exporters of one agent, wired up.
 pub(crate) struct Pipeline {
