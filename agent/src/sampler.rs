@@ -256,7 +256,10 @@ impl Worker {
                     shared.clock_jumps.fetch_add(1, Ordering::Relaxed);
                 }
                 shared.pipeline.update(|| shared.pipeline.advance(UNIX_EPOCH + now.wall));
-                shared.find_overdue();
+                // After a stall every thread looks overdue.
+                if verdict.keep {
+                    shared.find_overdue();
+                }
             }
             self.tick(&mut samples, verdict.keep);
         }
