@@ -10,7 +10,10 @@ pub(crate) fn html(host: &str) -> String {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>hostgauge on {host}</title>
-<style>:root {{ color-scheme: light dark }} body {{ font: 1rem/1.6 system-ui, sans-serif; margin: 3rem auto; max-width: 40rem; padding: 0 1rem }}</style>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 1rem/1.6 system-ui, sans-serif; margin: 3rem auto; max-width: 40rem; padding: 0 1rem }}
+</style>
 <h1>hostgauge</h1>
 <p>CPU, memory and disk of <strong>{host}</strong>, for Prometheus. Version {version}.</p>
 <ul>

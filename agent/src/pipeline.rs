@@ -124,7 +124,8 @@ mod tests {
     use hostgauge_exporters::prometheus::{Encoding, Format};
     use std::time::UNIX_EPOCH;
 
-    /// A page of every series that two cores and one path have without a failure, with as many digits as values ever have.
+    /// A page of every series that two cores and one path have without a failure, with as many digits as values ever
+    /// have.
     fn full_page() -> Page {
         let (pipeline, _) = Pipeline::new("algo-1", Duration::from_secs(1)).expect("good settings");
         let devices: Vec<(&[&str], Vec<Device>)> = vec![

@@ -106,8 +106,8 @@ pub fn sum_over_devices(percents: impl IntoIterator<Item = f64>) -> Option<f64> 
     percents.into_iter().fold(None, |sum, percent| Some(sum.unwrap_or(0.0) + percent)).map(rounded)
 }
 
-/// `part` of `whole` in percent, to a millionth: no source here knows a share more finely, and more digits only make the
-/// page long. Rounded at the source, so that everyone who publishes the sample has the same bits.
+/// `part` of `whole` in percent, to a millionth: no source here knows a share more finely, and more digits only make
+/// the page long. Rounded at the source, so that everyone who publishes the sample has the same bits.
 pub(crate) fn percent(part: f64, whole: f64) -> f64 {
     rounded(100.0 * part / whole)
 }
@@ -130,7 +130,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_sum_lies_between_zero_and_a_hundred_times_n(percents in proptest::collection::vec(0.0..=100.0f64, 0..256)) {
+        fn a_sum_lies_between_zero_and_a_hundred_times_n(
+            percents in proptest::collection::vec(0.0..=100.0f64, 0..256),
+        ) {
             let n = percents.len();
             match sum_over_devices(percents.iter().copied()) {
                 None => assert_eq!(n, 0),

@@ -267,7 +267,8 @@ mod tests {
                 (0..sets).for_each(|_| cpu.set(1.0));
                 taken += sets as u64;
             }
-            closed += advance(&windows, now + 60.0).iter().flat_map(|w| &w.series).map(|(_, set)| set.count()).sum::<u64>();
+            let last = advance(&windows, now + 60.0);
+            closed += last.iter().flat_map(|window| &window.series).map(|(_, set)| set.count()).sum::<u64>();
             prop_assert_eq!(taken, closed);
         }
     }

@@ -50,9 +50,9 @@ pub(super) fn parser() -> clap::Command {
         .about("SageMaker's utilization metrics anywhere: CPU, memory and disk of this host, for Prometheus")
         .long_about(
             "SageMaker's utilization metrics anywhere: CPU, memory and disk of this host, for Prometheus.\n\n\
-             Without a command the agent runs until SIGTERM or Ctrl-C. Every option is also an environment variable (--disk-path is \
-             HOSTGAUGE_DISK_PATH, several values separated by ':') and a key of the configuration file; a flag wins over the \
-             environment, the environment over the file.",
+             Without a command the agent runs until SIGTERM or Ctrl-C. Every option is also an environment variable \
+             (--disk-path is HOSTGAUGE_DISK_PATH, several values separated by ':') and a key of the configuration file; \
+             a flag wins over the environment, the environment over the file.",
         )
         .subcommand(
             command("once", "Take two readings one interval apart, print the figures, and exit")

@@ -60,8 +60,13 @@ fn as_json(host: &str, samples: &[Sample]) -> String {
     let series: Vec<Value> = samples
         .iter()
         .map(|sample| {
-            let labels: Map<String, Value> = labels(sample).map(|(name, value)| (name.to_owned(), json!(value))).collect();
-            json!({ "name": sample.metric.name, "labels": labels, "unit": unit_name(sample.metric.unit), "value": sample.value })
+            let labels = labels(sample).map(|(name, value)| (name.to_owned(), json!(value)));
+            json!({
+                "name": sample.metric.name,
+                "labels": labels.collect::<Map<String, Value>>(),
+                "unit": unit_name(sample.metric.unit),
+                "value": sample.value,
+            })
         })
         .collect();
     format!("{:#}\n", json!({ "Host": host, "samples": series }))

@@ -323,7 +323,8 @@ mod tests {
             for reading in history {
                 let rows: Vec<_> = reading.iter().map(|(core, (b, i, w, s))| (*core, *b, *i, *w, *s)).collect();
                 let samples = proc.read(&rows);
-                let cores: Vec<f64> = samples.iter().filter(|s| std::ptr::eq(s.metric, &CPU_CORE_UTILIZATION)).map(|s| s.value).collect();
+                let of_cores = samples.iter().filter(|s| std::ptr::eq(s.metric, &CPU_CORE_UTILIZATION));
+                let cores: Vec<f64> = of_cores.map(|s| s.value).collect();
                 match value(&samples, &CPU_UTILIZATION) {
                     Some(sum) => {
                         prop_assert_eq!(cores.len(), rows.len());
@@ -341,14 +342,16 @@ mod tests {
         // Two intervals weighed by their length give the whole: nothing is lost between readings.
         #[test]
         fn split_intervals_merge_to_the_whole(start in ticks(), first in ticks(), second in ticks()) {
-            let plus = |(a, b, c, d): (u64, u64, u64, u64), (e, f, g, h): (u64, u64, u64, u64)| (a + e, b + f, c + g, d + h);
+            type Ticks = (u64, u64, u64, u64);
+            let plus = |(a, b, c, d): Ticks, (e, f, g, h): Ticks| (a + e, b + f, c + g, d + h);
             let times = |(busy, idle, iowait, steal)| CpuTimes { busy, idle, iowait, steal };
             let (middle, end) = (plus(start, first), plus(plus(start, first), second));
             let length = |(a, b, c, d): (u64, u64, u64, u64)| (a + b + c + d) as f64;
-            let whole = difference(times(start), times(end)).expect("forwards");
-            let halves = [difference(times(start), times(middle)).expect("forwards"), difference(times(middle), times(end)).expect("forwards")];
+            let between = |from, to| difference(times(from), times(to)).expect("forwards");
+            let (whole, halves) = (between(start, end), [between(start, middle), between(middle, end)]);
             let weighed = halves[0].0.unwrap_or(0.0) * length(first) + halves[1].0.unwrap_or(0.0) * length(second);
-            prop_assert!((whole.0.unwrap_or(0.0) * (length(first) + length(second)) - weighed).abs() < 1e-6 * (length(first) + length(second)));
+            let all = length(first) + length(second);
+            prop_assert!((whole.0.unwrap_or(0.0) * all - weighed).abs() <= 1e-6 * all);
             prop_assert_eq!(whole.1.busy, halves[0].1.busy + halves[1].1.busy);
         }
     }

@@ -11,8 +11,8 @@ mod proc_stat;
 
 use crate::sample::{Cores, Roots};
 
-/// How many cores are online, and how many could be: after a hot-unplug more are present than online. `None` where sysfs does
-/// not say.
+/// How many cores are online, and how many could be: after a hot-unplug more are present than online. `None` where
+/// sysfs does not say.
 ///
 /// Source: `/sys/devices/system/cpu/{online,present}`.
 pub fn cores(roots: &Roots) -> Option<Cores> {

@@ -147,16 +147,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_the_kernel_writes_is_read_back(cores in proptest::collection::btree_map(0..9000u32, proptest::array::uniform8(0..u64::MAX / 8), 1..40)) {
+        fn what_the_kernel_writes_is_read_back(
+            cores in proptest::collection::btree_map(0..9000u32, proptest::array::uniform8(0..u64::MAX / 8), 1..40),
+        ) {
             let mut text = String::from("cpu  0 0 0 0\n");
             for (core, times) in &cores {
                 let columns: Vec<String> = times.iter().map(u64::to_string).collect();
                 text += &format!("cpu{core} {} 0 0\n", columns.join(" "));
             }
             text += "intr 1 0 0\n";
-            let expected: Vec<(u32, CpuTimes)> = cores.into_iter().map(|(core, [user, nice, system, idle, iowait, irq, softirq, steal])| {
-                (core, CpuTimes { busy: user + nice + system + irq + softirq, idle, iowait, steal })
-            }).collect();
+            let times = |[user, nice, system, idle, iowait, irq, softirq, steal]: [u64; 8]| {
+                CpuTimes { busy: user + nice + system + irq + softirq, idle, iowait, steal }
+            };
+            let expected: Vec<_> = cores.into_iter().map(|(core, columns)| (core, times(columns))).collect();
             prop_assert_eq!(rows(&text), Ok(expected));
         }
 

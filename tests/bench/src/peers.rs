@@ -95,7 +95,8 @@ impl Exporter {
     }
 }
 
-/// The floor probe beside this program. `cargo run` builds only the program it runs, so cargo is asked for the probe too.
+/// The floor probe beside this program. `cargo run` builds only the program it runs, so cargo is asked for the probe
+/// too.
 fn floor() -> Result<PathBuf, String> {
     let driver = env::current_exe().map_err(|e| format!("floor: {e}"))?;
     let floor = driver.with_file_name("floor");

@@ -1,5 +1,5 @@
-//! Is a burst of 250 ms on one core seen in the maximum (G13)? The real collector and the real window stage over the real kernel, at 100 ms; windows of
-//! one second instead of fifteen, so that a hundred trials take minutes.
+//! Is a burst of 250 ms on one core seen in the maximum (G13)? The real collector and the real window stage over the
+//! real kernel, at 100 ms; windows of one second instead of fifteen, so that a hundred trials take minutes.
 //!
 //! `cargo run --release -p hostgauge-bench --bin bursts -- [TRIALS]`
 

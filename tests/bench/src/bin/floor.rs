@@ -1,8 +1,8 @@
 //! The floor probe: the least that an exporter of CPU per core, memory and one file system can cost.
 //!
 //! One thread around `poll`, three held descriptors, one page buffer. hostgauge's cost is reported as a ratio to this
-//! program's in the same run. It is a yardstick, not a product: every request gets the page, each scrape starts min, max
-//! and mean anew, a core that went away keeps its last value, and cores that come after the start are not known.
+//! program's in the same run. It is a yardstick, not a product: every request gets the page, each scrape starts min,
+//! max and mean anew, a core that went away keeps its last value, and cores that come after the start are not known.
 #![warn(clippy::undocumented_unsafe_blocks)]
 
 use std::{

@@ -10,7 +10,8 @@ use hostgauge::{Builder, CollectError, Collector, Sample};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Notes when it is called. Ticks are due half an interval off the wall clock's boundaries, so the time itself says how late one is.
+/// Notes when it is called. Ticks are due half an interval off the wall clock's boundaries, so the time itself says how
+/// late one is.
 struct Punctuality(Arc<Mutex<Vec<Duration>>>);
 
 impl Collector for Punctuality {
