@@ -74,7 +74,8 @@ fn a_dead_file_system_costs_its_own_series_only() {
     agent.wait_for(SOON, "the dead path's absence with its reason", |page| {
         (failed(page) && !used(page, path) && !sum(page) && used(page, "/dev/shm")).then_some(())
     });
-    assert!(agent.log().contains(path) && agent.log().contains("no answer for"), "{}", agent.log());
+    let said = || (agent.log().contains(path) && agent.log().contains("no answer for")).then_some(());
+    wait_until(SOON, "the log names the path and the reason", || said().ok_or_else(|| agent.log()));
     // The others go on: ticks come, with CPU figures, and scrapes are answered.
     let page = agent.next_tick();
     assert!(

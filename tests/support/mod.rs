@@ -1,0 +1,18 @@
+//! What the tests of the real binary share.
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of it")]
+
+pub(crate) mod agent;
+pub(crate) mod http;
+pub(crate) mod kernel;
+pub(crate) mod load;
+pub(crate) mod page;
+pub(crate) mod procfs;
+pub(crate) mod wait;
+
+pub(crate) use agent::Agent;
+pub(crate) use page::Page;
+
+/// A file of the project, by its path from this folder's parent.
+pub(crate) fn file(path: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(path)
+}
