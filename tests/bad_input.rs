@@ -277,6 +277,31 @@ fn ten_thousand_bad_requests_leave_no_trace() {
 }
 
 #[test]
+fn clients_that_cling_to_their_connections_lock_no_scrape_out() {
+    let agent = Agent::start(&["--interval", "100ms"]);
+    agent.wait_for(SOON, "samples", Page::sum);
+    let before = kernel::resident(agent.pid());
+    let half = format!("GET /metrics HTTP/1.1\r\nX: {}", "a".repeat(15_000));
+    let greedy = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
+    for sent in [half, greedy] {
+        // Three times as many as there are places; none reads, none leaves.
+        let clients: Vec<_> = (0..192)
+            .map(|_| {
+                let mut client = http::connect(agent.address()).expect("a connection");
+                let _ = client.write_all(sent.as_bytes());
+                client
+            })
+            .collect();
+        let start = Instant::now();
+        agent.scrape();
+        assert!(start.elapsed() < Duration::from_secs(2), "a good scrape took {:?}", start.elapsed());
+        drop(clients);
+    }
+    let grown = kernel::resident(agent.pid()) - before;
+    assert!(grown < 4e6, "{grown} bytes more than before");
+}
+
+#[test]
 fn an_answer_that_cannot_be_written_is_a_failure() {
     let (code, said) = refused(&mut clean("sh", &["-c", "exec \"$0\" catalogue >/dev/full", BINARY]));
     assert_eq!(code, 1, "{said}");

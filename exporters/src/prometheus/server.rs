@@ -1,5 +1,6 @@
 //! The HTTP server of the page.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -14,8 +15,10 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TY
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use tokio_io_timeout::TimeoutStream;
 
 use super::negotiation::{Encoding, Format};
 use super::page::Page;
@@ -24,8 +27,13 @@ use super::page::Page;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a request's head.
 const LONGEST_HEAD: usize = 16 * 1024;
-/// Clients at a time; one more is turned away at once, so that a flood costs bounded memory.
-const MOST_CLIENTS: usize = 512;
+/// How long a client may leave its answer unread.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+/// Clients at a time, so that a flood costs bounded memory. The longest connected one makes room for a newcomer: a scrape is
+/// done in a moment, who clings to a connection is not.
+const MOST_CLIENTS: usize = 64;
+/// Connections that the kernel keeps for us while we are busy; each one dropped would cost its client a second.
+const BACKLOG: i32 = 1024;
 
 /// What the server shows beside the metrics.
 pub struct Site {
@@ -56,9 +64,13 @@ impl Server {
     ///
     /// The operating system's: address in use, not ours, not allowed.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(Self { listener })
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // A port whose last connections are still fading away is free.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { listener: socket.into() })
     }
 
     /// Where it listens: the port that was found where 0 was asked for.
@@ -78,26 +90,15 @@ impl Server {
     pub async fn serve(self, site: Site, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let site = Arc::new(site);
-        let places = Arc::new(Semaphore::new(MOST_CLIENTS));
-        let mut clients = tokio::task::JoinSet::new();
+        let mut clients = Clients::default();
         let mut shutdown = pin!(shutdown);
         loop {
-            let stream = tokio::select! {
+            let accepted = tokio::select! {
                 () = &mut shutdown => return Ok(()),
                 accepted = listener.accept() => accepted,
             };
-            // Those who left since; waiting for each would cost a wake-up for each.
-            while clients.try_join_next().is_some() {}
-            match stream {
-                Ok((stream, _)) => {
-                    if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                        let site = Arc::clone(&site);
-                        clients.spawn(async move {
-                            converse(stream, site).await;
-                            drop(place);
-                        });
-                    }
-                }
+            match accepted {
+                Ok((stream, _)) => clients.admit(converse(stream, Arc::clone(&site))),
                 Err(error) => {
                     // Out of descriptors, most likely: the listener stays readable, so without a pause this would spin.
                     log::warn!("cannot accept a connection: {error}; trying again in 100 ms");
@@ -108,16 +109,40 @@ impl Server {
     }
 }
 
+/// The connections, the longest connected first. Dropping it ends them all.
+#[derive(Default)]
+struct Clients(VecDeque<AbortHandle>);
+
+impl Clients {
+    fn admit(&mut self, conversation: impl Future<Output = ()> + Send + 'static) {
+        self.0.retain(|client| !client.is_finished());
+        if self.0.len() >= MOST_CLIENTS
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+        self.0.push_back(tokio::spawn(conversation).abort_handle());
+    }
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
 async fn converse(stream: TcpStream, site: Arc<Site>) {
     let service = service_fn(|request| {
         let response = site.respond(&request);
         async move { Ok::<_, Infallible>(response) }
     });
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_PATIENCE));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_buf_size(LONGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     if let Err(error) = connection.await {
         log::debug!("a client left early or spoke no HTTP: {error}");
     }

@@ -66,10 +66,7 @@ impl Exporter {
             Kind::Floor => command.args(["--interval-ms", &ms.to_string(), "--listen", &address.to_string()]),
             Kind::Hostgauge => command
                 .args(["--interval", &format!("{ms}ms"), "--disk-path", "/"])
-                .args(["--prometheus-listen", &address.to_string()])
-                // Everybody else measures the host, also where this runs in a container. Not a flag: a build without
-                // scopes refuses it, but only warns of the variable.
-                .env("HOSTGAUGE_SCOPE", "host"),
+                .args(["--prometheus-listen", &address.to_string()]),
             Kind::NodeExporter => command
                 .args(["--web.disable-exporter-metrics", "--collector.disable-defaults"])
                 .args(["--collector.cpu", "--collector.meminfo", "--collector.filesystem"])
