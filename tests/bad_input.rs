@@ -73,6 +73,7 @@ fn wrong_usage_is_named_with_what_was_expected() {
     for (args, named) in [
         (&["--interval", "0"][..], interval),
         (&["--interval", "1ms"], interval),
+        (&["--interval", "-1s"], interval),
         (&["--interval", "61s"], interval),
         (&["--interval", "-1s"], &["-1"]),
         (&["--interval", "often"], interval),

@@ -79,6 +79,8 @@ pub(super) fn parser() -> clap::Command {
                 .value_name(option.value_name)
                 .global(true)
                 .action(if option.many { ArgAction::Append } else { ArgAction::Set })
+                // "-1s" is a bad value, and its option says what it expects. A Host can be anything, so there it is a flag.
+                .allow_hyphen_values(!option.default.is_empty())
                 .help(format!("{}{default}", option.help)),
         );
     }

@@ -25,7 +25,7 @@ fn failed(error: impl std::fmt::Display) -> CollectError {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod oracle {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use crate::catalogue::{CPU_CORE_UTILIZATION, CPU_WAIT_SECONDS, MEMORY_LIMIT, MEMORY_USED, Metric};
     use crate::catalogue::{FILESYSTEM_AVAILABLE, FILESYSTEM_SIZE};
@@ -42,49 +42,62 @@ mod oracle {
         samples.iter().filter(move |s| std::ptr::eq(s.metric, metric)).map(|s| s.value)
     }
 
+    /// Both are read one after the other, so whatever else runs on this machine comes in between now and then; where
+    /// they really disagree, they do so each time.
+    fn agree(mut compare: impl FnMut() -> Result<(), String>) {
+        let outcomes: Vec<_> = (0..8).map_while(|_| compare().err()).collect();
+        assert!(outcomes.len() < 8, "eight times: {outcomes:?}");
+    }
+
+    fn near(ours: f64, theirs: f64, tolerance: f64) -> Result<(), String> {
+        if (ours - theirs).abs() < tolerance { Ok(()) } else { Err(format!("ours {ours}, theirs {theirs}")) }
+    }
+
     #[test]
     fn memory() {
         let roots = Roots::default();
-        let ours = read(&mut linux::memory::Memory::new(&roots));
-        let theirs = read(&mut super::Memory::new(&roots));
-        assert!(values(&ours, &MEMORY_LIMIT).eq(values(&theirs, &MEMORY_LIMIT)));
-        let (a, b) = (values(&ours, &MEMORY_USED).sum::<f64>(), values(&theirs, &MEMORY_USED).sum::<f64>());
-        assert!((a - b).abs() < 200e6, "{a} and {b} bytes, read one after the other");
+        let (mut ours, mut theirs) = (linux::memory::Memory::new(&roots), super::Memory::new(&roots));
+        agree(|| {
+            let (ours, theirs) = (read(&mut ours), read(&mut theirs));
+            assert!(values(&ours, &MEMORY_LIMIT).eq(values(&theirs, &MEMORY_LIMIT)));
+            near(values(&ours, &MEMORY_USED).sum(), values(&theirs, &MEMORY_USED).sum(), 50e6)
+        });
     }
 
     #[test]
     fn cpu() {
         let roots = Roots::default();
         let (mut ours, mut theirs) = (linux::cpu::Cpu::new(&roots), super::Cpu::new(&roots));
-        let before = read(&mut ours);
+        let mut before = read(&mut ours);
         read(&mut theirs);
-        std::thread::sleep(Duration::from_secs(1));
-        let (ours, theirs) = (read(&mut ours), read(&mut theirs));
-        // sysinfo counts steal as busy; we do not.
-        let stolen = |samples: &[Sample]| values(samples, &CPU_WAIT_SECONDS).nth(1).expect("steal follows iowait");
-        let stolen = stolen(&ours) - stolen(&before);
-        let pairs = values(&ours, &CPU_CORE_UTILIZATION).zip(values(&theirs, &CPU_CORE_UTILIZATION));
-        for (core, (a, b)) in pairs.enumerate() {
-            assert!((a - b).abs() < 8.0 + 100.0 * stolen, "core {core}: {a} and {b} %, {stolen} s stolen");
-        }
+        agree(|| {
+            std::thread::sleep(Duration::from_secs(1));
+            let (now, theirs) = (read(&mut ours), read(&mut theirs));
+            // sysinfo counts steal as busy; we do not.
+            let stolen = |samples: &[Sample]| values(samples, &CPU_WAIT_SECONDS).nth(1).expect("steal follows iowait");
+            let tolerance = 5.0 + 100.0 * (stolen(&now) - stolen(&before));
+            let mut pairs = values(&now, &CPU_CORE_UTILIZATION).zip(values(&theirs, &CPU_CORE_UTILIZATION));
+            let outcome = pairs.try_for_each(|(ours, theirs)| near(ours, theirs, tolerance));
+            before = now.clone();
+            outcome
+        });
     }
 
     #[test]
     fn disk() {
         let roots = Roots::default();
         let paths = ["/".into()];
-        let mut ours = linux::disk::Disk::new(&roots, &paths, Duration::from_secs(1));
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        let ours = loop {
-            let samples = read(&mut ours);
-            if !samples.is_empty() {
-                break samples;
-            }
-            assert!(std::time::Instant::now() < deadline, "no answer for / within 10 s");
-        };
-        let theirs = read(&mut super::Disk::new(&roots, &paths, Duration::from_secs(1)));
-        assert!(values(&ours, &FILESYSTEM_SIZE).eq(values(&theirs, &FILESYSTEM_SIZE)));
-        let left = |samples: &[Sample]| values(samples, &FILESYSTEM_AVAILABLE).sum::<f64>();
-        assert!((left(&ours) - left(&theirs)).abs() < 500e6, "{} and {} bytes", left(&ours), left(&theirs));
+        let interval = Duration::from_secs(1);
+        let mut ours = linux::disk::Disk::new(&roots, &paths, interval);
+        let mut theirs = super::Disk::new(&roots, &paths, interval);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while read(&mut ours).is_empty() {
+            assert!(Instant::now() < deadline, "no answer for / within 10 s");
+        }
+        agree(|| {
+            let (ours, theirs) = (read(&mut ours), read(&mut theirs));
+            assert!(values(&ours, &FILESYSTEM_SIZE).eq(values(&theirs, &FILESYSTEM_SIZE)));
+            near(values(&ours, &FILESYSTEM_AVAILABLE).sum(), values(&theirs, &FILESYSTEM_AVAILABLE).sum(), 50e6)
+        });
     }
 }
