@@ -23,7 +23,7 @@ fn value(page: &Page, head: &str) -> Option<f64> {
 #[test]
 fn a_long_stall_is_an_absent_sample_and_a_count() {
     let agent = Agent::start(&["--host", "h"]);
-    let stalls = "hostgauge_ticks_lost_total{Host=\"h\",reason=\"stall\"}";
+    let stalls = "hostgauge_disturbances_total{Host=\"h\",kind=\"stall\"}";
     let cpu = "hostgauge_cpu_utilization_percent{";
     agent.wait_for(SOON, "a first sample", |page| value(page, cpu));
     assert_eq!(value(&agent.scrape(), stalls), Some(0.0));
@@ -34,7 +34,7 @@ fn a_long_stall_is_an_absent_sample_and_a_count() {
         signal(&agent, "CONT");
         let counted = |page: &Page| (value(page, stalls) == Some(count.into())).then(|| page.clone());
         let page = agent.wait_for(SOON, "the count", counted);
-        assert!(value(&page, "hostgauge_ticks_lost_total{Host=\"h\",reason=\"late\"}") >= Some(3.0));
+        assert!(value(&page, "hostgauge_disturbances_total{Host=\"h\",kind=\"late\"}") >= Some(3.0));
         assert_eq!(value(&page, "hostgauge_collector_success{Host=\"h\",collector=\"cpu\"}"), Some(1.0));
         let absent = value(&page, cpu).is_none();
         agent.wait_for(SOON, "the next sample", |page| value(page, cpu));

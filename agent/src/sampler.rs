@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use hostgauge_collectors::catalogue::{
-    BUILD_INFO, CLOCK_JUMPS, COLLECTOR_DURATION, COLLECTOR_FAILURE, COLLECTOR_SUCCESS, TICKS_LOST,
+    BUILD_INFO, COLLECTOR_DURATION, COLLECTOR_FAILURE, COLLECTOR_SUCCESS, DISTURBANCES,
 };
 use hostgauge_collectors::{CollectError, Collector, Device, Emitter, Reason, Sample, own_cost};
 
@@ -219,13 +219,15 @@ struct Worker {
 struct Constant {
     late: Device,
     stall: Device,
+    clock: Device,
     version: Device,
 }
 
 impl Constant {
     fn new() -> Self {
-        let [late, stall, version] = ["late", "stall", env!("CARGO_PKG_VERSION")].map(|value| Device::new([value]));
-        Self { late, stall, version }
+        let constants = ["late", "stall", "clock", env!("CARGO_PKG_VERSION")];
+        let [late, stall, clock, version] = constants.map(|value| Device::new([value]));
+        Self { late, stall, clock, version }
     }
 }
 
@@ -300,9 +302,9 @@ impl Worker {
         if self.index == 0 {
             own_cost(samples);
             let total = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
-            samples.push(Sample::of(&TICKS_LOST, &self.constant.late, total(&self.shared.late)));
-            samples.push(Sample::of(&TICKS_LOST, &self.constant.stall, total(&self.shared.stalled)));
-            samples.push(Sample::new(&CLOCK_JUMPS, total(&self.shared.clock_jumps)));
+            samples.push(Sample::of(&DISTURBANCES, &self.constant.late, total(&self.shared.late)));
+            samples.push(Sample::of(&DISTURBANCES, &self.constant.stall, total(&self.shared.stalled)));
+            samples.push(Sample::of(&DISTURBANCES, &self.constant.clock, total(&self.shared.clock_jumps)));
             samples.push(Sample::of(&BUILD_INFO, &self.constant.version, 1.0));
         }
         let mut emitter = lock(&group.emitter);

@@ -105,7 +105,7 @@ rows! {
         cloudwatch: Some("CPUUtilization"),
         unit: Unit::Percent,
         range: "0..100*N",
-        help: "Busy share, summed over cores.",
+        help: "Busy share, all cores.",
         source: PROC_STAT,
         absent: "first reading; any core without a sample",
         ..GAUGE
@@ -138,7 +138,7 @@ rows! {
         name: "hostgauge_cpu_wait_seconds_total",
         unit: Unit::Seconds,
         labels: &["mode"],
-        help: "Time waiting for disk or hypervisor.",
+        help: "Waiting time, not busy.",
         source: PROC_STAT,
         absent: "/proc/stat unreadable",
         ..COUNTER
@@ -191,7 +191,7 @@ rows! {
         cloudwatch: Some("DiskUtilization"),
         unit: Unit::Percent,
         range: "0..100",
-        help: "Used share, as df counts.",
+        help: "Used share, as df.",
         source: STATFS,
         absent: "any chosen file system without an answer",
         ..GAUGE
@@ -271,26 +271,19 @@ rows! {
         name: "hostgauge_collector_duration_seconds",
         unit: Unit::Seconds,
         labels: &["collector"],
-        help: "Time of the last reading.",
+        help: "Last reading's time.",
         source: "the sampler",
         absent: "the reading has not come back",
         ..GAUGE
     };
-    /// Ticks without samples of their own. `late`: the tick before was still running when it was due; its time is
-    /// inside the next sample's mean. `stall`: its interval held a suspend or a stall of more than three intervals (one
-    /// second at least), so that a mean over it would say little of the tick it stands for; its samples were thrown
-    /// away.
-    TICKS_LOST = Metric {
-        name: "hostgauge_ticks_lost_total",
-        labels: &["reason"],
-        help: "Ticks without samples.",
-        source: "the sampler",
-        ..COUNTER
-    };
-    /// Steps of the wall clock of more than half an interval. Windows open at that moment are not shown as complete.
-    CLOCK_JUMPS = Metric {
-        name: "hostgauge_clock_jumps_total",
-        help: "Steps of the wall clock.",
+    /// What disturbed the sampler's time. `late`: a tick that was due while the one before still ran; its time is
+    /// inside the next sample's mean. `stall`: an interval with a suspend in it, or of more than three ticks (one
+    /// second at least); a mean over it would say little of the tick it stands for, so there is no sample. `clock`: a
+    /// step of the wall clock of more than half an interval; the windows open at that moment are not shown as complete.
+    DISTURBANCES = Metric {
+        name: "hostgauge_disturbances_total",
+        labels: &["kind"],
+        help: "Late ticks, stalls, clock steps.",
         source: "the sampler",
         ..COUNTER
     };
