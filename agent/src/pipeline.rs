@@ -59,13 +59,21 @@ impl Pipeline {
         Self { recorder: None, page: None, windows: None, window_series: Mutex::default() }
     }
 
-    /// Closes the windows that ended by `wall`, and writes their series.
-    pub(crate) fn advance(&self, wall: SystemTime) {
+    /// Closes the windows that ended by `wall`, and writes their series. A clock that was set since the call before
+    /// tears those on both sides of its jump.
+    pub(crate) fn advance(&self, wall: SystemTime, clock_jumped: bool) {
         let Some(windows) = &self.windows else { return };
+        let tear = || {
+            if clock_jumped {
+                windows.tear()
+            }
+        };
+        tear();
         windows.advance(wall, |window| {
             let mut all = self.window_series.lock().unwrap_or_else(PoisonError::into_inner);
             all.iter_mut().filter(|series| series.period == window.period).for_each(|series| series.show(window));
         });
+        tear();
     }
 
     /// Runs `write`, which sets gauges, as one update of the page.
@@ -145,7 +153,7 @@ mod tests {
         let mut emitter = Emitter::default();
         pipeline.with_recorder(|| {
             for second in 0..180 {
-                pipeline.advance(UNIX_EPOCH + Duration::from_millis(1_700_000_000_500 + second * 1000));
+                pipeline.advance(UNIX_EPOCH + Duration::from_millis(1_700_000_000_500 + second * 1000), false);
                 let mut samples = Vec::new();
                 for row in catalogue::ALL.iter().copied().filter(|row| row.window_of.is_none()) {
                     let mut value = || match row.unit {
@@ -164,6 +172,30 @@ mod tests {
             }
         });
         pipeline.page.expect("a page")
+    }
+
+    #[test]
+    fn a_window_in_which_the_clock_was_set_is_not_shown() {
+        let (pipeline, _) = Pipeline::new("h", Duration::from_secs(1)).expect("good settings");
+        let mut emitter = Emitter::default();
+        let page = pipeline.page.clone().expect("a page");
+        let mut shown = Vec::new();
+        pipeline.with_recorder(|| {
+            for second in 0..=60u32 {
+                // From a full quarter of a minute on; the clock is set in the third quarter.
+                let wall = UNIX_EPOCH + Duration::from_millis(1_700_000_010_500 + 1000 * u64::from(second));
+                pipeline.update(|| pipeline.advance(wall, second == 40));
+                pipeline.update(|| emitter.emit(&[Sample::new(&catalogue::CPU_UTILIZATION, second.into())]));
+                let text = page.get(Format::Text, Encoding::Identity);
+                let head = "hostgauge_cpu_utilization_window_percent{Host=\"h\",window=\"15s\",stat=\"max\"} ";
+                let text = std::str::from_utf8(&text).expect("UTF-8");
+                let max = text.lines().find_map(|line| line.strip_prefix(head)).map(str::to_owned);
+                if max.is_some() && shown.last() != max.as_ref() {
+                    shown.extend(max);
+                }
+            }
+        });
+        assert_eq!(shown, ["29", "59"], "neither the quarter of the start nor that of the jump");
     }
 
     #[test]

@@ -257,7 +257,7 @@ impl Worker {
                     log::warn!("the wall clock was set");
                     shared.clock_jumps.fetch_add(1, Ordering::Relaxed);
                 }
-                shared.pipeline.update(|| shared.pipeline.advance(UNIX_EPOCH + now.wall));
+                shared.pipeline.update(|| shared.pipeline.advance(UNIX_EPOCH + now.wall, verdict.clock_jumped));
                 // After a stall every thread looks overdue.
                 if verdict.keep {
                     shared.find_overdue();

@@ -91,6 +91,12 @@ impl Windows {
         }
     }
 
+    /// The wall clock was set: no window that is open now was observed from its start to its end. Called on both sides
+    /// of the jump, since the window jumped into is as torn as the one left.
+    pub fn tear(&self) {
+        lock(&self.0.open).iter_mut().flatten().for_each(|open| open.whole = false);
+    }
+
     fn close(&self, index: usize, open: Open, complete: bool) -> Window {
         let mut all = lock(&self.0.series);
         let mut series = Vec::with_capacity(all.len());
@@ -238,6 +244,23 @@ mod tests {
             let torn = advance(&windows, to + 60.0);
             assert!(!torn[0].complete, "the window jumped into is torn too");
             assert!(advance(&windows, to + 120.0)[0].complete);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_within_a_window_or_into_the_next_tears_them_too() {
+        // From second 90.5, half through the second minute: within it either way, and into the one that follows.
+        for (to, torn) in [(100.5, 1), (70.5, 1), (125.5, 2)] {
+            let windows = Windows::new(["cpu"], [MINUTE]);
+            (0..91).for_each(|second| drop(advance(&windows, f64::from(second) + 0.5)));
+            windows.tear();
+            let mut closed = advance(&windows, to);
+            windows.tear();
+            closed.extend((2..5).flat_map(|minute| advance(&windows, f64::from(minute) * 60.0 + 0.5)));
+            let complete: Vec<bool> = closed.iter().map(|window| window.complete).collect();
+            let expected: Vec<bool> = (0..complete.len()).map(|index| index >= torn).collect();
+            assert_eq!(complete, expected, "to {to}");
+            assert!(complete.contains(&true), "to {to}");
         }
     }
 
