@@ -51,6 +51,19 @@ fn start(blocks: bool, read: impl FnMut() -> Result<f64, CollectError> + Send + 
     hostgauge
 }
 
+/// One whose readings hang for as long as the flag is up.
+fn start_that_can_wedge(blocks: bool) -> (Arc<AtomicBool>, Hostgauge) {
+    let wedged = Arc::new(AtomicBool::new(false));
+    let steered = Arc::clone(&wedged);
+    let hostgauge = start(blocks, move || {
+        while steered.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(7.0)
+    });
+    (wedged, hostgauge)
+}
+
 /// The value on the page of the series that starts with `head`.
 fn value(hostgauge: &Hostgauge, head: &str) -> Option<f64> {
     let page = hostgauge.page();
@@ -88,14 +101,7 @@ fn a_failed_reading_is_absent_with_its_reason_and_comes_back() {
 
 #[test]
 fn a_call_that_never_returns_stops_nothing_else() {
-    let wedged = Arc::new(AtomicBool::new(false));
-    let steered = Arc::clone(&wedged);
-    let hostgauge = start(true, move || {
-        while steered.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(7.0)
-    });
+    let (wedged, hostgauge) = start_that_can_wedge(true);
     wait_until("the first reading", || value(&hostgauge, "test_depth") == Some(7.0));
     wedged.store(true, Ordering::Relaxed);
     let timed_out = r#"hostgauge_collector_failure{Host="h",collector="steered",reason="timed_out"}"#;
@@ -119,14 +125,7 @@ fn a_call_that_never_returns_stops_nothing_else() {
 
 #[test]
 fn a_shared_thread_that_wedges_is_seen_on_the_page() {
-    let wedged = Arc::new(AtomicBool::new(false));
-    let steered = Arc::clone(&wedged);
-    let hostgauge = start(false, move || {
-        while steered.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(7.0)
-    });
+    let (wedged, hostgauge) = start_that_can_wedge(false);
     wait_until("readiness", || hostgauge.is_ready());
     wedged.store(true, Ordering::Relaxed);
     wait_until("absence", || value(&hostgauge, "hostgauge_memory_used_bytes").is_none());

@@ -100,7 +100,7 @@ enum Reader {
     InPlace,
     /// Not known to be local.
     Apart(Worker),
-    /// No thread could be had for it.
+    /// To be asked apart from the next reading on.
     None,
 }
 

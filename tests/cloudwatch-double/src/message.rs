@@ -17,7 +17,7 @@ pub struct PutMetricData {
 }
 
 /// MetricDatum.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Datum {
     /// MetricName.
     pub metric_name: String,
@@ -98,17 +98,7 @@ impl PutMetricData {
 fn datum(decoder: &mut Decoder<'_>, n: usize) -> Result<Datum, Refusal> {
     let path = format!("MetricData.member.{n}");
     let mut metric_name = None;
-    let mut datum = Datum {
-        metric_name: String::new(),
-        dimensions: Vec::new(),
-        timestamp: None,
-        value: None,
-        statistic_values: None,
-        values: Vec::new(),
-        counts: None,
-        unit: None,
-        storage_resolution: None,
-    };
+    let mut datum = Datum::default();
     structure(decoder, |decoder, member| {
         match member {
             "MetricName" => metric_name = Some(string(decoder)?),

@@ -151,17 +151,7 @@ mod tests {
     }
 
     fn datum() -> impl Strategy<Value = Datum> {
-        let empty = Datum {
-            metric_name: "m".to_owned(),
-            dimensions: Vec::new(),
-            timestamp: Some(0.0),
-            value: None,
-            statistic_values: None,
-            values: Vec::new(),
-            counts: None,
-            unit: None,
-            storage_resolution: None,
-        };
+        let empty = Datum { metric_name: "m".to_owned(), timestamp: Some(0.0), ..Datum::default() };
         let (single, of_set, counted) = (empty.clone(), empty.clone(), empty);
         let counts = proptest::collection::vec((number(), count()), 1..20);
         let kind = prop_oneof![
