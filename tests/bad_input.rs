@@ -93,7 +93,7 @@ fn wrong_usage_is_named_with_what_was_expected() {
         (&["--log-format", "xml"], &["text or json"]),
         (&["--config", &typo], &["typo.toml", "line 3", "disk-pth", "disk-path"]),
         (&["--config", &broken], &["broken.toml", "line 2"]),
-        (&["--config", &number], &["number.toml", "line 1", "string in quotes"]),
+        (&["--config", &number], &["number.toml", "line 1", "100ms to 60s"]),
         (&["--config", directory], &[directory, "folder"]),
         (&["--config", missing], &["missing.toml", "No such file"]),
     ] {

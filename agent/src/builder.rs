@@ -11,15 +11,20 @@ use std::thread;
 use std::time::Duration;
 
 use hostgauge_collectors::{Collector, Cpu, Disk, Memory, Roots};
+#[cfg(feature = "cloudwatch")]
+use hostgauge_exporters::emf::{Emf, Target as EmfTarget};
 use hostgauge_exporters::prometheus::{Encoding, Format, Page, Server, Site};
 use metrics::Recorder;
 use tokio::sync::oneshot;
 
+#[cfg(feature = "cloudwatch")]
+use crate::cloudwatch::{CloudWatch, Publish};
+use crate::delivery::Deliveries;
 use crate::error::Error;
 use crate::fanout::SharedRecorder;
 use crate::identity;
 use crate::landing;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Wanted};
 use crate::sampler::Sampler;
 
 /// Intervals that sampling can keep.
@@ -43,6 +48,13 @@ pub struct Builder {
     listen: Option<SocketAddr>,
     roots: Roots,
     more: Vec<Box<dyn Collector>>,
+    shutdown_timeout: Duration,
+    #[cfg(feature = "cloudwatch")]
+    publish: Publish,
+    #[cfg(feature = "cloudwatch")]
+    cloudwatch: Option<CloudWatch>,
+    #[cfg(feature = "cloudwatch")]
+    emf: Option<EmfTarget>,
 }
 
 impl fmt::Debug for Builder {
@@ -63,6 +75,13 @@ impl Default for Builder {
             listen: None,
             roots: Roots::default(),
             more: Vec::new(),
+            shutdown_timeout: Duration::from_secs(20),
+            #[cfg(feature = "cloudwatch")]
+            publish: Publish::default(),
+            #[cfg(feature = "cloudwatch")]
+            cloudwatch: None,
+            #[cfg(feature = "cloudwatch")]
+            emf: None,
         }
     }
 }
@@ -109,13 +128,43 @@ impl Builder {
         self
     }
 
+    /// What is published to CloudWatch or as embedded metric format, under which namespace, how often. Without
+    /// [`cloudwatch`](Self::cloudwatch) or [`emf`](Self::emf) it says nothing.
+    #[cfg(feature = "cloudwatch")]
+    pub fn publish(mut self, publish: Publish) -> Self {
+        self.publish = publish;
+        self
+    }
+
+    /// Publishes to CloudWatch, with the region, credentials, endpoint and proxy of AWS's standard variables and files.
+    #[cfg(feature = "cloudwatch")]
+    pub fn cloudwatch(mut self, cloudwatch: CloudWatch) -> Self {
+        self.cloudwatch = Some(cloudwatch);
+        self
+    }
+
+    /// Writes lines of CloudWatch's embedded metric format: for a host that reaches no AWS service, but whose output
+    /// or files somebody carries to CloudWatch Logs.
+    #[cfg(feature = "cloudwatch")]
+    pub fn emf(mut self, target: EmfTarget) -> Self {
+        self.emf = Some(target);
+        self
+    }
+
+    /// How long a stop may take to send the last window. Default: 20 seconds.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout;
+        self
+    }
+
     /// Starts sampling with hostgauge as the facade's global recorder: the program's own metrics stand on the same
     /// page.
     ///
     /// # Errors
     ///
     /// [`Error::Recorder`] if the program already has a global recorder; [`Error::Listen`] if the address cannot be
-    /// had; [`Error::Invalid`] for an interval out of range. Nothing is left running then.
+    /// had; [`Error::Invalid`] for a value out of range, or where CloudWatch can never work: no region, no credentials,
+    /// a spool that belongs to another agent. Nothing is left running then.
     pub fn install(self) -> Result<Hostgauge, Error> {
         let (prepared, recorder) = self.prepare()?;
         metrics::set_global_recorder(recorder).map_err(|_| {
@@ -148,27 +197,30 @@ impl Builder {
             return Err(Error::Invalid(format!("attach serves no page, so it cannot listen on {address}")));
         }
         let pipeline = Arc::new(Pipeline::to_global_recorder());
-        Prepared { interval: self.interval, collectors: self.collectors(), pipeline, server: None }.start()
+        let (interval, patience) = (self.interval, self.shutdown_timeout);
+        Prepared { interval, patience, collectors: self.collectors(), pipeline, server: None }.start()
     }
 
     /// Runs the agent in the current tokio runtime until `shutdown` is done: samples, and serves the page where one was
-    /// asked for.
+    /// asked for. Then it delivers the last window, for up to [`shutdown_timeout`](Self::shutdown_timeout).
     ///
     /// # Errors
     ///
     /// As [`build`](Self::build).
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        self.run_announced(|_| (), shutdown).await
+        self.run_announced(|_| (), shutdown, std::future::pending()).await
     }
 
-    /// [`run`](Self::run) that tells `started` the page's address once everything runs.
+    /// [`run`](Self::run) that tells `started` the page's address once everything runs, and that leaves what is not
+    /// delivered in the spool once `hurry` is done.
     pub(crate) async fn run_announced(
         self,
         started: impl FnOnce(Option<SocketAddr>),
         shutdown: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
     ) -> Result<(), Error> {
         let (prepared, _) = self.prepare()?;
-        let (sampler, server) = prepared.sample()?;
+        let (sampling, server) = prepared.sample()?;
         match server {
             Some((server, site)) => {
                 started(Some(server.address().map_err(Error::System)?));
@@ -179,7 +231,15 @@ impl Builder {
                 shutdown.await;
             }
         }
-        drop(sampler);
+        let cut_short = sampling.pipeline.deliveries.hurry();
+        let mut stopped = tokio::task::spawn_blocking(move || drop(sampling));
+        tokio::select! {
+            _ = &mut stopped => (),
+            () = hurry => {
+                cut_short();
+                let _ = stopped.await;
+            }
+        }
         Ok(())
     }
 
@@ -207,45 +267,76 @@ impl Builder {
     }
 
     /// Everything that can fail, before anything runs.
-    fn prepare(self) -> Result<(Prepared, SharedRecorder), Error> {
+    fn prepare(mut self) -> Result<(Prepared, SharedRecorder), Error> {
         self.check()?;
         let host = self.host.clone().or_else(identity::host_name).unwrap_or_else(|| identity::FALLBACK.into());
         let server = self.listen.map(|address| Server::bind(address).map_err(|error| Error::Listen(address, error)));
         let server = server.transpose()?.map(|server| (server, landing::html(&host)));
-        let (pipeline, recorder) = Pipeline::new(&host, self.interval)?;
-        let (interval, pipeline) = (self.interval, Arc::new(pipeline));
-        Ok((Prepared { interval, collectors: self.collectors(), pipeline, server }, recorder))
+        let (deliveries, wanted) = self.deliveries(&host)?;
+        let (pipeline, recorder) = Pipeline::new(&host, self.interval, deliveries, wanted)?;
+        let (interval, patience, pipeline) = (self.interval, self.shutdown_timeout, Arc::new(pipeline));
+        Ok((Prepared { interval, patience, collectors: self.collectors(), pipeline, server }, recorder))
+    }
+
+    /// The exporters of windows, started.
+    #[cfg(feature = "cloudwatch")]
+    fn deliveries(&mut self, host: &str) -> Result<(Deliveries, Wanted), Error> {
+        let (deliveries, mut wanted) = (Deliveries::default(), Wanted::default());
+        if self.cloudwatch.is_none() && self.emf.is_none() {
+            return Ok((deliveries, wanted));
+        }
+        self.publish.check(self.interval).map_err(Error::Invalid)?;
+        self.publish.explain();
+        let (publication, period) = (self.publish.publication(host), self.publish.period);
+        publication.check().map_err(Error::Invalid)?;
+        if let Some(target) = self.emf.take() {
+            let emf = Emf::spawn(target, publication.namespace()).map_err(|error| Error::Invalid(error.to_string()))?;
+            deliveries.emf(emf, publication.clone(), period);
+        }
+        if let Some(cloudwatch) = self.cloudwatch.take() {
+            deliveries.cloudwatch(cloudwatch.start(publication, period, host)?);
+        }
+        wanted.metrics = self.publish.listed();
+        wanted.periods.push(period);
+        Ok((deliveries, wanted))
+    }
+
+    #[cfg(not(feature = "cloudwatch"))]
+    fn deliveries(&mut self, _: &str) -> Result<(Deliveries, Wanted), Error> {
+        Ok((Deliveries::default(), Wanted::default()))
     }
 }
 
 /// Everything that is needed, nothing started; the port is taken.
 struct Prepared {
     interval: Duration,
+    patience: Duration,
     collectors: Vec<Box<dyn Collector>>,
     pipeline: Arc<Pipeline>,
     server: Option<(Server, String)>,
 }
 
 impl Prepared {
-    fn sample(self) -> Result<(Sampler, Option<(Server, Site)>), Error> {
-        let Self { interval, collectors, pipeline, server } = self;
+    fn sample(self) -> Result<(Sampling, Option<(Server, Site)>), Error> {
+        let Self { interval, patience, collectors, pipeline, server } = self;
         let page = pipeline.page.clone();
-        let sampler = Sampler::spawn(collectors, interval, pipeline).map_err(Error::System)?;
+        let sampler = Sampler::spawn(collectors, interval, Arc::clone(&pipeline)).map_err(Error::System)?;
+        let sampling = Sampling { sampler: Some(sampler), pipeline, patience };
         let server = server.zip(page).map(|((server, landing), page)| {
-            (server, Site { page, landing: landing.into(), ready: Box::new(sampler.readiness()) })
+            (server, Site { page, landing: landing.into(), ready: sampling.readiness() })
         });
-        Ok((sampler, server))
+        Ok((sampling, server))
     }
 
     fn start(self) -> Result<Hostgauge, Error> {
         let page = self.pipeline.page.clone();
-        let (sampler, server) = self.sample()?;
+        let (sampling, server) = self.sample()?;
         let address = match &server {
             Some((server, _)) => Some(server.address().map_err(Error::System)?),
             None => None,
         };
         // Dropping it on an early return stops what has started.
-        let mut hostgauge = Hostgauge { sampler, page, address, helpers: Vec::new() };
+        let mut hostgauge = Hostgauge { sampling, page, address, helpers: Vec::new() };
         if let Some((server, site)) = server {
             let (stop, stopped) = oneshot::channel::<()>();
             hostgauge.help("hostgauge-page", stop, move || serve(server, site, stopped))?;
@@ -262,6 +353,30 @@ impl Prepared {
     }
 }
 
+/// Collectors at work. Dropping it stops them, then delivers the last windows: until then, what was sampled is safe.
+#[derive(Debug)]
+struct Sampling {
+    sampler: Option<Sampler>,
+    pipeline: Arc<Pipeline>,
+    patience: Duration,
+}
+
+impl Sampling {
+    fn readiness(&self) -> Box<dyn Fn() -> bool + Send + Sync> {
+        match &self.sampler {
+            Some(sampler) => Box::new(sampler.readiness()),
+            None => Box::new(|| false),
+        }
+    }
+}
+
+impl Drop for Sampling {
+    fn drop(&mut self) {
+        drop(self.sampler.take());
+        self.pipeline.finish(self.patience);
+    }
+}
+
 /// Serves on a runtime of its own, so that the program needs none.
 fn serve(server: Server, site: Site, stopped: oneshot::Receiver<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -271,11 +386,12 @@ fn serve(server: Server, site: Site, stopped: oneshot::Receiver<()>) {
     }
 }
 
-/// hostgauge at work in this program. Dropping it stops sampling and closes the page.
+/// hostgauge at work in this program. Dropping it stops sampling, closes the page, and delivers the last window, which
+/// takes no longer than [`Builder::shutdown_timeout`].
 #[must_use = "dropping it stops hostgauge"]
 #[derive(Debug)]
 pub struct Hostgauge {
-    sampler: Sampler,
+    sampling: Sampling,
     page: Option<Page>,
     address: Option<SocketAddr>,
     helpers: Vec<Helper>,
@@ -302,7 +418,7 @@ impl Hostgauge {
 
     /// Whether there are samples, and fresh ones. False for the first interval or so.
     pub fn is_ready(&self) -> bool {
-        self.sampler.is_ready()
+        (self.sampling.readiness())()
     }
 
     fn help(

@@ -28,16 +28,33 @@ mod builder;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod clocks;
+#[cfg(feature = "cloudwatch")]
+mod cloudwatch;
+#[cfg_attr(not(feature = "cloudwatch"), path = "no_delivery.rs")]
+mod delivery;
 mod error;
 mod fanout;
 pub mod identity;
+mod job_kind;
 mod landing;
+#[cfg(any(feature = "cli", feature = "cloudwatch"))]
+mod period;
 mod pipeline;
 mod sampler;
 mod schedule;
 
 pub use builder::{Builder, Hostgauge, INTERVALS};
+#[cfg(feature = "cloudwatch")]
+pub use cloudwatch::{CloudWatch, Publish};
 pub use error::Error;
 pub use hostgauge_collectors::{
     CollectError, Collector, Device, Kind, Metric, Reason, Roots, Sample, catalogue, sum_over_devices,
 };
+#[cfg(feature = "cloudwatch")]
+pub use hostgauge_exporters::{
+    cloudwatch::{Rehearsed, price},
+    datum::Resolution,
+    emf::Target as EmfTarget,
+    publication::Statistics,
+};
+pub use job_kind::{JobKind, inside_sagemaker};

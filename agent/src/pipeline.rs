@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use hostgauge_collectors::{Device, Emitter, Kind, Metric, Sample, catalogue, describe};
 use hostgauge_exporters::prometheus::{Page, PageBuilder, PageRecorder};
-use hostgauge_exporters::windows::{Window, Windows};
+use hostgauge_exporters::windows::{Keep, Listed, Window, Windows};
 
+use crate::delivery::Deliveries;
 use crate::error::Error;
 use crate::fanout::{Fanout, SharedRecorder};
 
@@ -18,8 +19,16 @@ pub(crate) struct Pipeline {
     /// Where samples are emitted: all exporters at once, or `None` for the program's own global recorder.
     pub recorder: Option<SharedRecorder>,
     pub page: Option<Page>,
+    pub deliveries: Deliveries,
     windows: Option<Windows>,
-    window_series: Mutex<Vec<WindowSeries>>,
+    shown: Mutex<Vec<Shown>>,
+}
+
+/// What the exporters of windows want of the window stage.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub metrics: Vec<Listed>,
+    pub periods: Vec<Duration>,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -29,8 +38,14 @@ impl std::fmt::Debug for Pipeline {
 }
 
 impl Pipeline {
-    /// Our own exporters: the page, and windows that show on it. Every series carries `host` as its label `Host`.
-    pub(crate) fn new(host: &str, interval: Duration) -> Result<(Self, SharedRecorder), Error> {
+    /// Our own exporters: the page, windows that show on it, and those that `deliveries` want. Every series of the page
+    /// carries `host` as its label `Host`.
+    pub(crate) fn new(
+        host: &str,
+        interval: Duration,
+        deliveries: Deliveries,
+        wanted: Wanted,
+    ) -> Result<(Self, SharedRecorder), Error> {
         let mut builder = PageBuilder::default().label("Host", host);
         for row in catalogue::ALL {
             builder = builder.family(row.name, row.kind == Kind::Counter);
@@ -39,16 +54,19 @@ impl Pipeline {
         let page_recorder = Arc::new(page_recorder);
         // A window shorter than the interval would mostly be empty.
         let shown = PAGE_WINDOWS.iter().filter(|(period, _)| *period >= interval);
-        let series = shown.clone().map(|(period, name)| WindowSeries::new(*period, name, &page_recorder)).collect();
-        let names = catalogue::ALL.iter().filter_map(|row| row.window_of);
-        let windows = Windows::new(names, shown.map(|(period, _)| *period));
+        let series = shown.clone().map(|(period, name)| Shown::new(*period, name, &page_recorder)).collect();
+        let on_page = catalogue::ALL.iter().filter_map(|row| row.window_of).map(Listed::from);
+        let periods = shown.map(|(period, _)| (*period, Keep::Statistics));
+        let delivered = wanted.periods.into_iter().map(|period| (period, Keep::Values));
+        let windows = Windows::new(on_page.chain(wanted.metrics), periods.chain(delivered));
         let recorder: SharedRecorder = Arc::new(Fanout(vec![page_recorder, Arc::new(windows.clone())]));
         describe(&recorder);
         let pipeline = Self {
             recorder: Some(Arc::clone(&recorder)),
             page: Some(page),
+            deliveries,
             windows: Some(windows),
-            window_series: Mutex::new(series),
+            shown: Mutex::new(series),
         };
         Ok((pipeline, recorder))
     }
@@ -56,7 +74,8 @@ impl Pipeline {
     /// No exporter of ours: samples go to the global recorder that the program has installed.
     pub(crate) fn to_global_recorder() -> Self {
         metrics::with_recorder(|recorder| describe(recorder));
-        Self { recorder: None, page: None, windows: None, window_series: Mutex::default() }
+        let deliveries = Deliveries::default();
+        Self { recorder: None, page: None, deliveries, windows: None, shown: Mutex::default() }
     }
 
     /// Closes the windows that ended by `wall`, and writes their series. A clock that was set since the call before
@@ -70,10 +89,19 @@ impl Pipeline {
         };
         tear();
         windows.advance(wall, |window| {
-            let mut all = self.window_series.lock().unwrap_or_else(PoisonError::into_inner);
-            all.iter_mut().filter(|series| series.period == window.period).for_each(|series| series.show(window));
+            let mut all = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            all.iter_mut().filter(|shown| shown.period == window.period).for_each(|shown| shown.show(window));
+            self.deliveries.take(window);
         });
         tear();
+    }
+
+    /// Closes the windows that are open and delivers what it can until `patience` ends. Nothing is sampled any more.
+    pub(crate) fn finish(&self, patience: Duration) {
+        if let Some(windows) = &self.windows {
+            windows.finish(|window| self.deliveries.take(window));
+        }
+        self.deliveries.finish(patience);
     }
 
     /// Runs `write`, which sets gauges, as one update of the page.
@@ -94,7 +122,7 @@ impl Pipeline {
 }
 
 /// The gauges that show the last complete window of one period on the page.
-struct WindowSeries {
+struct Shown {
     period: Duration,
     /// min, max, mean.
     devices: [Device; 3],
@@ -102,7 +130,7 @@ struct WindowSeries {
     page: Arc<PageRecorder>,
 }
 
-impl WindowSeries {
+impl Shown {
     fn new(period: Duration, name: &str, page: &Arc<PageRecorder>) -> Self {
         let devices = ["min", "max", "mean"].map(|stat| Device::new([name, stat]));
         Self { period, devices, emitter: Emitter::default(), page: Arc::clone(page) }
@@ -115,9 +143,10 @@ impl WindowSeries {
         let mut samples = Vec::new();
         for row in catalogue::ALL.iter().filter(|row| row.window_of.is_some()) {
             let row: &'static Metric = row;
-            let Some((_, set)) = window.series.iter().find(|(key, _)| Some(key.name()) == row.window_of) else {
+            let Some(series) = window.series.iter().find(|series| Some(series.key.name()) == row.window_of) else {
                 continue;
             };
+            let set = &series.statistics;
             let values = [set.minimum(), set.maximum(), set.mean()];
             let stats = self.devices.iter().zip(values);
             samples.extend(stats.filter_map(|(device, value)| Some(Sample::of(row, device, value?))));
@@ -132,10 +161,14 @@ mod tests {
     use hostgauge_exporters::prometheus::{Encoding, Format};
     use std::time::UNIX_EPOCH;
 
+    fn pipeline(host: &str) -> Result<(Pipeline, SharedRecorder), Error> {
+        Pipeline::new(host, Duration::from_secs(1), Deliveries::default(), Wanted::default())
+    }
+
     /// A page of every series that two cores and one path have without a failure, with as many digits as values ever
     /// have.
     fn full_page() -> Page {
-        let (pipeline, _) = Pipeline::new("algo-1", Duration::from_secs(1)).expect("good settings");
+        let (pipeline, _) = pipeline("algo-1").expect("good settings");
         let devices: Vec<(&[&str], Vec<Device>)> = vec![
             (&["core"], ["0", "1"].map(|core| Device::new([core])).into()),
             (&["mode"], ["iowait", "steal"].map(|mode| Device::new([mode])).into()),
@@ -176,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_window_in_which_the_clock_was_set_is_not_shown() {
-        let (pipeline, _) = Pipeline::new("h", Duration::from_secs(1)).expect("good settings");
+        let (pipeline, _) = pipeline("h").expect("good settings");
         let mut emitter = Emitter::default();
         let page = pipeline.page.clone().expect("a page");
         let mut shown = Vec::new();

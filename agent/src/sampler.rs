@@ -143,13 +143,8 @@ impl Sampler {
         Ok(sampler)
     }
 
-    /// Whether there are samples, and fresh ones: the shared thread has made a tick after the base reading and is not
-    /// overdue.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.readiness()()
-    }
-
-    /// [`Sampler::is_ready`] for those who outlive the sampler, where it is false.
+    /// Tells whether there are samples, and fresh ones: the shared thread has made a tick after the base reading and is
+    /// not overdue. False once the sampler is gone.
     pub(crate) fn readiness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let shared = Arc::downgrade(&self.shared);
         move || {
@@ -306,6 +301,7 @@ impl Worker {
             samples.push(Sample::of(&DISTURBANCES, &self.constant.stall, total(&self.shared.stalled)));
             samples.push(Sample::of(&DISTURBANCES, &self.constant.clock, total(&self.shared.clock_jumps)));
             samples.push(Sample::of(&BUILD_INFO, &self.constant.version, 1.0));
+            self.shared.pipeline.deliveries.samples(samples);
         }
         let mut emitter = lock(&group.emitter);
         self.shared.pipeline.update(|| emitter.emit(samples));

@@ -84,6 +84,10 @@ const WINDOW: Metric = Metric {
     ..GAUGE
 };
 
+const LEDGER: &str = "the exporter's ledger";
+const NO_EXPORTER: &str = "CloudWatch and EMF off";
+const NO_CLOUDWATCH: &str = "CloudWatch off";
+
 const PROC_STAT: &str = "/proc/stat";
 const MEMINFO: &str = "/proc/meminfo";
 const STATFS: &str = "statfs(2)";
@@ -274,6 +278,117 @@ rows! {
         help: "Last reading's time.",
         source: "the sampler",
         absent: "the reading has not come back",
+        ..GAUGE
+    };
+    /// The data (one series' figures of one period each) that an exporter of windows took. At any moment it is the sum
+    /// of `DELIVERY_PUBLISHED`, `DELIVERY_PENDING` and `DELIVERY_DROPPED`. With a spool on disk the ledger goes on
+    /// where the agent before left off.
+    DELIVERY_TAKEN = Metric {
+        name: "hostgauge_delivery_taken_total",
+        labels: &["exporter"],
+        help: "Data taken.",
+        source: LEDGER,
+        absent: NO_EXPORTER,
+        ..COUNTER
+    };
+    /// The data that the service accepted, or that were written.
+    DELIVERY_PUBLISHED = Metric {
+        name: "hostgauge_delivery_published_total",
+        labels: &["exporter"],
+        help: "Data accepted.",
+        source: LEDGER,
+        absent: NO_EXPORTER,
+        ..COUNTER
+    };
+    /// The data that wait.
+    DELIVERY_PENDING = Metric {
+        name: "hostgauge_delivery_pending",
+        labels: &["exporter"],
+        help: "Data that wait.",
+        source: LEDGER,
+        absent: NO_EXPORTER,
+        ..GAUGE
+    };
+    /// The data given up. `invalid`: they break a documented limit; `refused`: the service refused them; `too_old`: two
+    /// weeks; `full`: the spool was, and these were the oldest; `damaged`: the spool's file was; `overrun`: windows
+    /// closed faster than they could be stored; `unwritable`: the output was.
+    DELIVERY_DROPPED = Metric {
+        name: "hostgauge_delivery_dropped_total",
+        labels: &["exporter", "reason"],
+        help: "Data given up.",
+        source: LEDGER,
+        absent: "none for that reason",
+        ..COUNTER
+    };
+    /// The data whose request had no answer that tells whether they were accepted. They are sent again, so Sum and
+    /// SampleCount may hold them twice; average, minimum, maximum and percentiles stay right.
+    DELIVERY_AMBIGUOUS = Metric {
+        name: "hostgauge_delivery_ambiguous_total",
+        labels: &["exporter"],
+        help: "Data perhaps sent twice.",
+        source: LEDGER,
+        absent: NO_CLOUDWATCH,
+        ..COUNTER
+    };
+    /// The requests of this run, by what came of them.
+    DELIVERY_REQUESTS = Metric {
+        name: "hostgauge_delivery_requests_total",
+        labels: &["exporter", "outcome"],
+        help: "Requests.",
+        source: LEDGER,
+        absent: "none with that outcome",
+        ..COUNTER
+    };
+    /// The bytes of the requests of this run, as sent.
+    DELIVERY_SENT = Metric {
+        name: "hostgauge_delivery_sent_bytes_total",
+        unit: Unit::Bytes,
+        labels: &["exporter"],
+        help: "Bytes sent.",
+        source: LEDGER,
+        absent: NO_CLOUDWATCH,
+        ..COUNTER
+    };
+    /// When the service last accepted a request, in seconds since the Unix epoch.
+    DELIVERY_LAST_SUCCESS = Metric {
+        name: "hostgauge_delivery_last_success_timestamp_seconds",
+        unit: Unit::Seconds,
+        labels: &["exporter"],
+        help: "Last accepted request.",
+        source: LEDGER,
+        absent: "before the first",
+        ..GAUGE
+    };
+    /// When the oldest period that still waits began, in seconds since the Unix epoch.
+    DELIVERY_OLDEST_PENDING = Metric {
+        name: "hostgauge_delivery_oldest_pending_timestamp_seconds",
+        unit: Unit::Seconds,
+        labels: &["exporter"],
+        help: "Start of the oldest that waits.",
+        source: LEDGER,
+        absent: "nothing waits",
+        ..GAUGE
+    };
+    /// How far this host's clock is ahead of the service's, by the Date of its last answer: whole seconds, and the way
+    /// back of the answer.
+    DELIVERY_CLOCK_SKEW = Metric {
+        name: "hostgauge_delivery_clock_skew_seconds",
+        unit: Unit::Seconds,
+        range: "any",
+        labels: &["exporter"],
+        help: "Our clock less the service's.",
+        source: "the Date of the last answer",
+        absent: "before the first answer",
+        ..GAUGE
+    };
+    /// 1 when what waits survives a crash: the spool is on disk and takes it. 0: it waits in memory.
+    DELIVERY_DURABLE = Metric {
+        name: "hostgauge_delivery_durable",
+        range: "0 or 1",
+        labels: &["exporter"],
+        help: "1 if a crash loses nothing.",
+        source: "the spool",
+        absent: NO_CLOUDWATCH,
         ..GAUGE
     };
     /// What disturbed the sampler's time. `late`: a tick that was due while the one before still ran; its time is

@@ -5,10 +5,23 @@
 //!
 //! - [`prometheus`] keeps last values and serves them as a page.
 //! - [`windows`] keeps each clock-aligned period's statistics and closes it once, for everyone who publishes windows.
+//! - `cloudwatch` publishes windows to Amazon CloudWatch, `emf` writes them in its embedded metric format.
 //!
 //! No collector is known here. Both understand the convention that a gauge set to NaN is absent.
 
+#[cfg(feature = "cloudwatch")]
+pub mod cloudwatch;
+#[cfg(feature = "cloudwatch")]
+pub mod datum;
+pub mod distribution;
+#[cfg(feature = "cloudwatch")]
+pub mod emf;
+#[cfg(feature = "cloudwatch")]
+pub mod ledger;
 pub mod prometheus;
+#[cfg(feature = "cloudwatch")]
+pub mod publication;
+mod series;
 mod statistics;
 pub mod windows;
 

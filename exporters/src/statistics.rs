@@ -36,6 +36,16 @@ impl StatisticSet {
         }
     }
 
+    /// A set that was kept elsewhere, to the last bit; with a count of 0 it is the empty set. `None` where the bounds are
+    /// none: not finite, or the minimum above the maximum.
+    pub fn from_parts(count: u64, sum: f64, minimum: f64, maximum: f64) -> Option<Self> {
+        if count == 0 {
+            return Some(Self::default());
+        }
+        let bounds = minimum.is_finite() && maximum.is_finite() && minimum <= maximum;
+        bounds.then_some(Self { count, sum, minimum, maximum })
+    }
+
     /// How many values were recorded.
     pub fn count(&self) -> u64 {
         self.count
@@ -80,7 +90,23 @@ mod tests {
         assert_eq!((set.count(), set.minimum(), set.maximum(), set.mean()), (0, None, None, None));
     }
 
+    #[test]
+    fn a_set_kept_elsewhere_is_the_same_or_none() {
+        assert_eq!(StatisticSet::from_parts(0, 1.0, 2.0, 1.0), Some(StatisticSet::default()));
+        for (minimum, maximum) in [(2.0, 1.0), (f64::NAN, 1.0), (0.0, f64::NAN), (f64::NEG_INFINITY, 1.0)] {
+            assert_eq!(StatisticSet::from_parts(1, 1.0, minimum, maximum), None);
+        }
+    }
+
     proptest! {
+        // For all sets that hold something, the figures read back are the set.
+        #[test]
+        fn the_figures_are_the_set(values in proptest::collection::vec(-1e300..1e300f64, 1..50)) {
+            let set = of(&values);
+            let (minimum, maximum) = (set.minimum().unwrap(), set.maximum().unwrap());
+            prop_assert_eq!(StatisticSet::from_parts(set.count(), set.sum(), minimum, maximum), Some(set));
+        }
+
         // For all splits of a window, the merged halves equal the whole.
         #[test]
         fn merged_halves_equal_the_whole(

@@ -3,13 +3,14 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use hostgauge_collectors::{Cores, cores};
 
 use super::Failure;
 use super::configuration::Configuration;
-use super::output;
+use super::{output, publishing};
 use crate::builder::Builder;
 use crate::identity::choose;
 
@@ -21,34 +22,62 @@ pub(super) fn builder(configuration: &Configuration) -> Builder {
         .interval(values.interval)
         .disk_paths(&values.disk_paths)
         .roots(values.roots.clone())
+        .shutdown_timeout(values.shutdown_timeout)
 }
 
 pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
-    let Some(listen) = configuration.values.listen else {
+    let values = &configuration.values;
+    if values.listen.is_none() && !publishing::is_on(values) {
         return Err(Failure::Usage(
-            "prometheus-listen is off: expected an address, since there is no other exporter".into(),
+            "prometheus-listen is off: expected an address, since there is no other exporter (cloudwatch, emf)".into(),
         ));
-    };
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything starts: a signal that comes early must still end it cleanly.
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let agent = builder(configuration).listen(listen);
-        let started = |address: Option<SocketAddr>| announce(configuration, address.unwrap_or(listen));
+        let mut signals = Signals::new()?;
+        let mut agent = publishing::configure(builder(configuration), values)?;
+        if let Some(listen) = values.listen {
+            agent = agent.listen(listen);
+        }
+        let started = |address: Option<SocketAddr>| announce(configuration, address);
+        let (stopping, after) = oneshot::channel();
         let shutdown = async move {
-            let name = tokio::select! {
-                _ = interrupt.recv() => "SIGINT",
-                _ = terminate.recv() => "SIGTERM",
-            };
-            log::info!("{name}: stopping");
+            log::info!("{}: stopping", signals.next().await);
+            // Who waits for the second one may have ended already.
+            drop(stopping.send(signals));
         };
-        agent.run_announced(started, shutdown).await?;
+        let hurry = async move {
+            let Ok(mut signals) = after.await else { return std::future::pending().await };
+            log::info!("{}: what is not sent yet stays in the spool", signals.next().await);
+        };
+        agent.run_announced(started, shutdown, hurry).await?;
         Ok(())
     })
 }
 
+/// What asks the agent to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
 /// What it measures, as which Host, and where to look.
-fn announce(configuration: &Configuration, address: SocketAddr) {
+fn announce(configuration: &Configuration, address: Option<SocketAddr>) {
     let values = &configuration.values;
     let sources = super::whoami::sources(configuration);
     let host = choose(&sources);
@@ -63,14 +92,19 @@ fn announce(configuration: &Configuration, address: SocketAddr) {
     if std::io::stderr().is_terminal() {
         let source = sources.iter().find(|source| source.answer.is_some()).map_or("", |source| &source.name);
         let version = env!("CARGO_PKG_VERSION");
+        let page = address.map(|address| format!("  page      http://{address}/metrics\n")).unwrap_or_default();
+        let publishes: String =
+            publishing::summary(values).into_iter().map(|line| format!("  publishes {line}\n")).collect();
         output::tell(&format!(
-            "hostgauge {version}\n  measures  {what}, every {every}\n  Host      {host} ({source})\n  \
-             page      http://{address}/metrics\n  stop      Ctrl-C\n"
+            "hostgauge {version}\n  measures  {what}, every {every}\n  Host      {host} ({source})\n{page}{publishes}  \
+             stop      Ctrl-C\n"
         ));
     } else {
-        log::info!("measuring {what} as Host {host} every {every}; page: http://{address}/metrics");
+        let page = address.map(|address| format!("; page: http://{address}/metrics")).unwrap_or_default();
+        log::info!("measuring {what} as Host {host} every {every}{page}");
+        publishing::summary(values).iter().for_each(|line| log::info!("publishing {line}"));
     }
-    if !address.ip().is_loopback() {
+    if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
         log::warn!("the page at {address} can be read by anyone who reaches this machine: no TLS, no password");
     }
 }

@@ -72,17 +72,21 @@ pub(super) fn parser() -> clap::Command {
                 .help("Read options from this TOML file, too"),
         );
     for option in OPTIONS {
-        let default = if option.default.is_empty() { String::new() } else { format!(" [default: {}]", option.default) };
-        parser = parser.arg(
-            Arg::new(option.name)
-                .long(option.name)
-                .value_name(option.value_name)
-                .global(true)
+        let is_switch = option.value_name.is_empty();
+        let default = match option.default {
+            "" => String::new(),
+            _ if is_switch => String::new(),
+            default => format!(" [default: {default}]"),
+        };
+        let arg = Arg::new(option.name).long(option.name).global(true).help(format!("{}{default}", option.help));
+        parser = parser.arg(if is_switch {
+            arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOL")
+        } else {
+            arg.value_name(option.value_name)
                 .action(if option.many { ArgAction::Append } else { ArgAction::Set })
                 // "-1s" is a bad value, and its option says what it expects. A Host can be anything, so there it is a flag.
                 .allow_hyphen_values(!option.default.is_empty())
-                .help(format!("{}{default}", option.help)),
-        );
+        });
     }
     parser
 }

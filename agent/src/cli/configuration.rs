@@ -153,6 +153,8 @@ fn parse_file(path: &str, text: &str) -> Result<Vec<Setting>, String> {
         let texts = |values: &mut dyn Iterator<Item = &DeValue<'_>>| {
             let text = |value: &DeValue<'_>| match value {
                 DeValue::String(text) => Some(text.to_string()),
+                DeValue::Boolean(switch) => Some(switch.to_string()),
+                DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
                 _ => None,
             };
             values.map(text).collect::<Option<Vec<String>>>()
@@ -245,6 +247,13 @@ mod tests {
     }
 
     #[test]
+    fn switches_and_numbers_need_no_quotes() {
+        let merged = merge(&[("dry-run", "true")], &[], "cloudwatch = true\ncloudwatch-resolution = 1").expect("good");
+        assert!(merged.values.cloudwatch && merged.values.high_resolution && merged.values.dry_run);
+        assert!(!merge(&[("cloudwatch", "false")], &[], "cloudwatch = true").expect("good").values.cloudwatch);
+    }
+
+    #[test]
     fn several_values_in_each_form() {
         let paths = [Path::new("/a"), Path::new("/b")];
         let by_flag = merge(&[("disk-path", "/a"), ("disk-path", "/b")], &[], "").expect("flags");
@@ -262,11 +271,15 @@ mod tests {
         for (file, expected) in [
             ("\nintervall = \"1s\"", "line 2: unknown key intervall; did you mean interval?"),
             ("colour = \"red\"", "line 1: unknown key colour"),
-            ("interval = 1", "line 1: interval: expected a string in quotes: a duration from 100ms to 60s, such as 1s"),
+            ("interval = 1", "interval \"1\" (file f.toml, line 1): expected a duration from 100ms to 60s, such as 1s"),
+            (
+                "interval = 1.5",
+                "line 1: interval: expected a string in quotes: a duration from 100ms to 60s, such as 1s",
+            ),
             ("interval = \"1ms\"", "interval \"1ms\" (file f.toml, line 1): expected a duration from 100ms to 60s"),
             ("interval = \"1s\"\ninterval = \"2s\"", "line 2: duplicate key"),
             ("host = \"a", "line 1: "),
-            ("disk-path = [\"/\", 5]", "line 1: disk-path: expected a string in quotes, or a list of them"),
+            ("disk-path = [\"/\", 5.5]", "line 1: disk-path: expected a string in quotes, or a list of them"),
         ] {
             let error = merge(&[], &[], file).expect_err(file);
             assert!(error.contains(expected), "{file:?}: {error}");

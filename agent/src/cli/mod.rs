@@ -11,6 +11,8 @@ mod logging;
 mod once;
 mod options;
 mod output;
+#[cfg_attr(not(feature = "cloudwatch"), path = "no_publishing.rs")]
+mod publishing;
 mod whoami;
 
 use std::process::ExitCode;

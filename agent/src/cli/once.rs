@@ -17,7 +17,7 @@ pub(super) fn run(configuration: &Configuration, format: Format) -> Result<(), F
     let values = &configuration.values;
     let sources = super::whoami::sources(configuration);
     let host = choose(&sources);
-    let (pipeline, _) = Pipeline::new(host, values.interval)?;
+    let (pipeline, _) = Pipeline::new(host, values.interval, Default::default(), Default::default())?;
     let mut collectors = super::agent::builder(configuration).collectors();
     let mut round = || readings(&mut collectors, &pipeline);
     round();

@@ -10,6 +10,8 @@ use hostgauge_collectors::Roots;
 
 use crate::builder::INTERVALS;
 use crate::identity;
+use crate::job_kind::JobKind;
+use crate::period::is_period;
 
 /// What the options amount to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,34 @@ pub(super) struct Values {
     pub listen: Option<SocketAddr>,
     pub roots: Roots,
     pub log_format: LogFormat,
+    pub shutdown_timeout: Duration,
+    pub job_kind: JobKind,
+    pub endpoint_name: Option<String>,
+    pub variant_name: Option<String>,
+    pub cloudwatch: bool,
+    pub namespace: Option<String>,
+    pub period: Duration,
+    pub high_resolution: bool,
+    pub average: bool,
+    pub metrics: Vec<String>,
+    pub dry_run: bool,
+    pub spool_folder: Option<Spool>,
+    pub spool_max_bytes: u64,
+    pub emf: Option<Emf>,
+}
+
+/// Where data wait that could not be sent yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spool {
+    Off,
+    Folder(PathBuf),
+}
+
+/// Where lines of the embedded metric format go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Emf {
+    Stdout,
+    File(PathBuf),
 }
 
 impl Default for Values {
@@ -31,6 +61,20 @@ impl Default for Values {
             listen: None,
             roots: Roots::default(),
             log_format: LogFormat::Text,
+            shutdown_timeout: Duration::ZERO,
+            job_kind: JobKind::default(),
+            endpoint_name: None,
+            variant_name: None,
+            cloudwatch: false,
+            namespace: None,
+            period: Duration::ZERO,
+            high_resolution: false,
+            average: false,
+            metrics: Vec::new(),
+            dry_run: false,
+            spool_folder: None,
+            spool_max_bytes: 0,
+            emf: None,
         }
     }
 }
@@ -46,6 +90,7 @@ pub(super) enum LogFormat {
 pub(super) struct Opt {
     /// The flag without its dashes, and the key of the file.
     pub name: &'static str,
+    /// Empty: a switch, which is `true` when it stands alone.
     pub value_name: &'static str,
     /// Empty: none.
     pub default: &'static str,
@@ -122,6 +167,176 @@ pub(super) static OPTIONS: &[Opt] = &[
         },
     },
     Opt {
+        name: "job-kind",
+        value_name: "KIND",
+        default: "training",
+        many: false,
+        help: "training, processing, transform or endpoint: it decides the namespace and dimensions on CloudWatch",
+        expected: "training, processing, transform or endpoint",
+        set: |values, text| {
+            values.job_kind = JobKind::ALL.into_iter().find(|kind| kind.as_str() == text)?;
+            Some(())
+        },
+    },
+    Opt {
+        name: "endpoint-name",
+        value_name: "NAME",
+        default: "",
+        many: false,
+        help: "The endpoint of an endpoint's host: dimension EndpointName",
+        expected: "up to 1024 characters of ASCII",
+        set: |values, text| keep(&mut values.endpoint_name, text),
+    },
+    Opt {
+        name: "variant-name",
+        value_name: "NAME",
+        default: "",
+        many: false,
+        help: "The production variant of an endpoint's host: dimension VariantName",
+        expected: "up to 1024 characters of ASCII",
+        set: |values, text| keep(&mut values.variant_name, text),
+    },
+    Opt {
+        name: "cloudwatch",
+        value_name: "",
+        default: "false",
+        many: false,
+        help: "Publish to CloudWatch. Region, credentials, endpoint and proxy come from AWS's standard variables and files",
+        expected: "true or false",
+        set: |values, text| switch(&mut values.cloudwatch, text),
+    },
+    Opt {
+        name: "dry-run",
+        value_name: "",
+        default: "false",
+        many: false,
+        help: "Print the requests to CloudWatch as JSON, and what they would cost, instead of sending them",
+        expected: "true or false",
+        set: |values, text| switch(&mut values.dry_run, text),
+    },
+    Opt {
+        name: "cloudwatch-namespace",
+        value_name: "NAMESPACE",
+        default: "",
+        many: false,
+        help: "[default: /aws/sagemaker/TrainingJobs and so on by job kind; hostgauge/TrainingJobs inside SageMaker]",
+        expected: "1 to 255 of the characters A-Z a-z 0-9 . - _ / # : and space, not beginning with AWS/ or a colon",
+        set: |values, text| keep(&mut values.namespace, text),
+    },
+    Opt {
+        name: "cloudwatch-period",
+        value_name: "DURATION",
+        default: "60s",
+        many: false,
+        help: "One datum of each series for each of these, 10s to 5m; from 1s with high resolution",
+        expected: "a duration from 1s to 5m that divides a minute or is whole minutes, such as 10s, 60s or 5m",
+        set: |values, text| {
+            values.period = humantime::parse_duration(text).ok().filter(|period| is_period(*period))?;
+            Some(())
+        },
+    },
+    Opt {
+        name: "cloudwatch-resolution",
+        value_name: "SECONDS",
+        default: "60",
+        many: false,
+        help: "How finely CloudWatch keeps them: 60, or 1 (for 3 hours)",
+        expected: "1 or 60",
+        set: |values, text| {
+            values.high_resolution = match text {
+                "1" => true,
+                "60" => false,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Opt {
+        name: "cloudwatch-statistics",
+        value_name: "FORM",
+        default: "distribution",
+        many: false,
+        help: "distribution: every sample counts, percentiles work; average: one plain value, SampleCount counts hosts",
+        expected: "distribution or average",
+        set: |values, text| {
+            values.average = match text {
+                "average" => true,
+                "distribution" => false,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Opt {
+        name: "cloudwatch-metric",
+        value_name: "METRIC",
+        default: "",
+        many: true,
+        help: "Publish this metric, too, by its name in the catalogue or in the program; each series is billed",
+        expected: "a metric's name, such as hostgauge_cpu_seconds_total",
+        set: |values, text| {
+            values.metrics.push(text.to_owned());
+            (!text.is_empty() && text.len() <= 255 && text.bytes().all(|byte| byte.is_ascii_graphic())).then_some(())
+        },
+    },
+    Opt {
+        name: "spool-dir",
+        value_name: "FOLDER",
+        default: "",
+        many: false,
+        help: "Where data wait that could not be sent, or 'off' [default: hostgauge/spool where the system keeps state]",
+        expected: "an absolute path, or off",
+        set: |values, text| {
+            let path = PathBuf::from(text);
+            values.spool_folder = Some(match text {
+                "off" => Spool::Off,
+                _ => Spool::Folder(path.is_absolute().then_some(path)?),
+            });
+            Some(())
+        },
+    },
+    Opt {
+        name: "spool-max-bytes",
+        value_name: "BYTES",
+        default: "64MiB",
+        many: false,
+        help: "The most bytes that wait there; beyond them the oldest are dropped, and counted",
+        expected: "a number of bytes from 1MiB on, such as 67108864 or 64MiB",
+        set: |values, text| {
+            values.spool_max_bytes = bytes(text).filter(|bytes| *bytes >= 1 << 20)?;
+            Some(())
+        },
+    },
+    Opt {
+        name: "emf",
+        value_name: "WHERE",
+        default: "",
+        many: false,
+        help: "Write CloudWatch's embedded metric format: stdout, or append to this file",
+        expected: "stdout, or an absolute path",
+        set: |values, text| {
+            let path = PathBuf::from(text);
+            values.emf = Some(match text {
+                "stdout" => Emf::Stdout,
+                _ => Emf::File(path.is_absolute().then_some(path)?),
+            });
+            Some(())
+        },
+    },
+    Opt {
+        name: "shutdown-timeout",
+        value_name: "DURATION",
+        default: "20s",
+        many: false,
+        help: "How long a stop may take to send the last window; a second signal ends it at once",
+        expected: "a duration up to 10m, such as 20s",
+        set: |values, text| {
+            let longest = Duration::from_secs(600);
+            values.shutdown_timeout = humantime::parse_duration(text).ok().filter(|timeout| *timeout <= longest)?;
+            Some(())
+        },
+    },
+    Opt {
         name: "procfs",
         value_name: "FOLDER",
         default: "/proc",
@@ -166,6 +381,24 @@ pub(super) static OPTIONS: &[Opt] = &[
     },
 ];
 
+fn switch(value: &mut bool, text: &str) -> Option<()> {
+    *value = text.parse().ok()?;
+    Some(())
+}
+
+/// A value of a dimension or the like; the exporter knows the rules.
+fn keep(value: &mut Option<String>, text: &str) -> Option<()> {
+    *value = (!text.trim().is_empty() && text.len() <= 1024 && text.is_ascii()).then(|| text.to_owned());
+    value.as_ref().map(|_| ())
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+    let split = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
+    let (number, shift) = split.unwrap_or((text, 0));
+    number.trim_end().parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
 fn folder(root: &mut PathBuf, text: &str) -> Option<()> {
     *root = PathBuf::from(text);
     // Other systems than Linux have no procfs or sysfs, and need none.
@@ -209,6 +442,17 @@ mod tests {
             ("host", &["", " ", "a\nb"]),
             ("procfs", &["/no/such/folder", "/etc/passwd"]),
             ("log-format", &["xml", ""]),
+            ("job-kind", &["", "Training", "notebook"]),
+            ("cloudwatch", &["", "yes", "1"]),
+            ("cloudwatch-period", &["", "0s", "7s", "45s", "90s", "1500ms", "100ms", "10m", "60"]),
+            ("cloudwatch-resolution", &["", "30", "1s"]),
+            ("cloudwatch-statistics", &["", "mean"]),
+            ("cloudwatch-metric", &["", "a b", "caf\u{e9}"]),
+            ("endpoint-name", &["", " ", "caf\u{e9}"]),
+            ("spool-dir", &["", "spool"]),
+            ("spool-max-bytes", &["", "0", "1023KiB", "64MB", "-1", "99999999999GiB"]),
+            ("emf", &["", "lines.json"]),
+            ("shutdown-timeout", &["", "11m", "-1s"]),
         ] {
             for text in bad {
                 assert_eq!(set(name, text), None, "{name} {text:?}");
@@ -230,5 +474,13 @@ mod tests {
             assert_eq!(set("prometheus-listen", text).expect(text).listen, address.parse().ok());
         }
         assert_eq!(set("prometheus-listen", "off").expect("off").listen, None);
+        for (text, seconds) in [("1s", 1), ("12s", 12), ("60s", 60), ("1m", 60), ("2m", 120), ("5m", 300)] {
+            assert_eq!(set("cloudwatch-period", text).expect(text).period, Duration::from_secs(seconds));
+        }
+        for (text, bytes) in [("1048576", 1 << 20), ("64MiB", 64 << 20), ("2 GiB", 2 << 30), ("2048KiB", 2 << 20)] {
+            assert_eq!(set("spool-max-bytes", text).expect(text).spool_max_bytes, bytes);
+        }
+        assert_eq!(set("spool-dir", "off").expect("off").spool_folder, Some(Spool::Off));
+        assert_eq!(set("emf", "stdout").expect("stdout").emf, Some(Emf::Stdout));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hostgauge::{Collector, Roots};
 use hostgauge_collectors::{Cpu, Emitter, collect_and_emit};
-use hostgauge_exporters::windows::Windows;
+use hostgauge_exporters::windows::{Keep, Windows};
 
 const TICK: Duration = Duration::from_millis(100);
 const WINDOW: Duration = Duration::from_secs(2);
@@ -15,7 +15,7 @@ const BURST: Duration = Duration::from_millis(250);
 
 fn main() {
     let trials: usize = std::env::args().nth(1).map_or(100, |text| text.parse().expect("a number of trials"));
-    let windows = Windows::new(["hostgauge_cpu_utilization_percent"], [WINDOW]);
+    let windows = Windows::new(["hostgauge_cpu_utilization_percent"], [(WINDOW, Keep::Statistics)]);
     let mut cpu = Cpu::new(&Roots::default());
     let (mut emitter, mut samples) = (Emitter::default(), Vec::new());
     let (mut maxima, mut means) = (Vec::new(), Vec::new());
@@ -29,7 +29,7 @@ fn main() {
             std::thread::sleep((TICK * 3 / 2 - into_tick).min(TICK * 3 / 2));
             windows.advance(SystemTime::now(), |window| {
                 if window.complete && bursts_in_window {
-                    let (_, set) = &window.series[0];
+                    let set = &window.series[0].statistics;
                     maxima.push(set.maximum().unwrap_or(f64::NAN));
                     means.push(set.mean().unwrap_or(f64::NAN));
                 }

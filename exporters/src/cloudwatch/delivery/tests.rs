@@ -1,0 +1,606 @@
+//! Delivery against a service of the tests' own, in a time that only moves when nothing else is to be done.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+
+use metrics::{Key, Level, Metadata, Recorder as _};
+use proptest::prelude::*;
+
+use super::*;
+use crate::datum::{Figures, Resolution};
+use crate::publication::{Labels, Published};
+use crate::windows::{Keep, Windows};
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// Where every test's time begins: a full hour.
+const START: Duration = Duration::from_secs(1_800_000_000);
+
+/// What the service does with a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Play {
+    Accept,
+    Throttle,
+    /// No answer; not stored.
+    Away,
+    /// No answer; stored.
+    Lost,
+    /// As `Away`, after ten seconds.
+    Hang,
+    /// Stored; the answer comes after five seconds.
+    Slow,
+    Deny,
+    TooLarge,
+    /// Answers 400 whatever is in it.
+    Odd,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    plays: VecDeque<Play>,
+    /// After the plays.
+    then: Option<Play>,
+    /// SampleCount (or the number of plain values) by series and start.
+    stored: BTreeMap<(String, u64, Resolution), f64>,
+    sizes: Vec<usize>,
+    /// Names that the service refuses, and whether it says which.
+    poison: Vec<String>,
+    names_members: bool,
+    times: Vec<Duration>,
+    starts: Vec<Vec<u64>>,
+    behind: Duration,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Fake(Rc<RefCell<World>>);
+
+impl Fake {
+    fn store(&self, data: &[Datum]) {
+        let mut world = self.0.borrow_mut();
+        for datum in data {
+            let count = match &datum.figures {
+                Figures::Value(_) => 1.0,
+                Figures::Distribution { statistics, .. } => statistics.count() as f64,
+            };
+            *world.stored.entry((datum.name.clone(), datum.start, datum.resolution)).or_default() += count;
+        }
+    }
+}
+
+impl Service for Fake {
+    async fn put(&self, _: &str, data: &[Datum]) -> Answer {
+        let play = {
+            let mut world = self.0.borrow_mut();
+            world.sizes.push(data.len());
+            world.times.push(elapsed());
+            world.starts.push(data.iter().map(|datum| datum.start).collect());
+            world.plays.pop_front().or(world.then).unwrap_or(Play::Accept)
+        };
+        if play == Play::Hang {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        let members: Vec<usize> = {
+            let world = self.0.borrow();
+            (0..data.len()).filter(|at| world.poison.contains(&data[*at].name)).collect()
+        };
+        let verdict = match play {
+            Play::Accept if !members.is_empty() => {
+                let members = if self.0.borrow().names_members { members } else { Vec::new() };
+                Verdict::Poisoned { members, code: "InvalidParameterValue".into(), message: "bad".into() }
+            }
+            Play::Accept | Play::Slow => {
+                self.store(data);
+                if play == Play::Slow {
+                    tokio::time::sleep(Duration::from_secs(5)).await;
+                }
+                Verdict::Accepted
+            }
+            Play::Lost => {
+                self.store(data);
+                Verdict::Unavailable { ambiguous: true, retry_after: None, what: "reset".into() }
+            }
+            Play::Throttle => Verdict::Throttled { retry_after: None },
+            Play::Away | Play::Hang => {
+                Verdict::Unavailable { ambiguous: play == Play::Hang, retry_after: None, what: "away".into() }
+            }
+            Play::Deny => {
+                Verdict::Denied { code: "ExpiredToken".into(), message: "expired".into(), remedy: "renew it".into() }
+            }
+            Play::TooLarge => Verdict::TooLarge,
+            Play::Odd => Verdict::Poisoned { members: Vec::new(), code: "What".into(), message: "what".into() },
+        };
+        let date = clock().checked_sub(self.0.borrow().behind);
+        Answer { verdict, date, uncompressed: 1000, sent: 100 }
+    }
+}
+
+thread_local! {
+    /// When this test's time began, and how long after `START` that is.
+    static ORIGIN: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+}
+
+/// Time since `START`.
+fn elapsed() -> Duration {
+    let (origin, after) = ORIGIN.get().expect("in a time");
+    after + origin.elapsed()
+}
+
+fn clock() -> SystemTime {
+    UNIX_EPOCH + START + elapsed()
+}
+
+/// A publisher, its service, and a program that sets gauges.
+struct Bench {
+    fake: Fake,
+    status: Arc<Mutex<Status>>,
+    windows: Windows,
+    gauges: Vec<metrics::Gauge>,
+    period: Duration,
+    send: Option<mpsc::Sender<Message>>,
+    deadline: watch::Sender<Option<Instant>>,
+    running: tokio::task::JoinHandle<Spool>,
+}
+
+#[derive(Clone, Copy)]
+struct With<'a> {
+    names: &'a [&'a str],
+    period: Duration,
+    resolution: Resolution,
+    spool: Option<&'a Path>,
+}
+
+const ONE: With<'static> = With { names: &["cpu"], period: MINUTE, resolution: Resolution::Minute, spool: None };
+
+impl Bench {
+    fn start(with: With<'_>) -> Self {
+        Self::with(with, Fake::default())
+    }
+
+    fn with(with: With<'_>, fake: Fake) -> Self {
+        let mut publication = Publication::new("n", vec![("Host".into(), "h".into())]).resolution(with.resolution);
+        for name in with.names {
+            let published = Published { name: (*name).into(), unit: None, labels: Labels::All };
+            publication = publication.metric(*name, published);
+        }
+        let spool = match with.spool {
+            Some(folder) => open(folder),
+            None => Spool::in_memory(64 << 20),
+        };
+        let status = Arc::new(Mutex::new(Status::default()));
+        let clock = Box::new(clock);
+        let delivery = Delivery::new(fake.clone(), publication, spool, clock, Arc::clone(&status), "h", with.period);
+        let (send, receive) = mpsc::channel(64);
+        let (deadline, until) = watch::channel(None);
+        let windows = Windows::new(with.names.iter().copied(), [(with.period, Keep::Values)]);
+        let metadata = Metadata::new("test", Level::INFO, None);
+        let gauges = with
+            .names
+            .iter()
+            .map(|name| windows.register_gauge(&Key::from_name(name.to_string()), &metadata))
+            .collect();
+        windows.advance(clock_now(), |_| ());
+        let running = tokio::task::spawn_local(delivery.run(receive, until));
+        Self { fake, status, windows, gauges, period: with.period, send: Some(send), deadline, running }
+    }
+
+    fn play(&self, plays: &[Play]) -> &Self {
+        self.fake.0.borrow_mut().plays.extend(plays);
+        self
+    }
+
+    fn always(&self, play: Play) {
+        self.fake.0.borrow_mut().then = Some(play);
+    }
+
+    /// One period with so many samples of each gauge, and its window on its way.
+    async fn period(&self, samples: u32) {
+        self.windows.advance(clock_now(), |_| ());
+        for sample in 0..samples {
+            self.gauges.iter().for_each(|gauge| gauge.set(f64::from(sample)));
+        }
+        tokio::time::sleep(self.period - Duration::from_millis(1)).await;
+        let mut closed = Vec::new();
+        self.windows.advance(clock_now(), |window| closed.push(Arc::clone(window)));
+        for window in closed {
+            let message = Message { window, overrun: 0 };
+            self.send.as_ref().expect("not finished").send(message).await.expect("it runs");
+        }
+        // It is taken once everybody waits.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    async fn finish(mut self, patience: Duration) -> (Status, World) {
+        self.deadline.send_replace(Some(Instant::now() + patience));
+        self.send = None;
+        let spool = self.running.await.expect("no panic");
+        let status = self.status.lock().expect("no panic").clone();
+        assert_eq!(spool.totals(), status.totals, "what is shown is what is");
+        drop(spool);
+        let world = self.fake.0.take();
+        (status, world)
+    }
+
+    fn status(&self) -> Status {
+        self.status.lock().expect("no panic").clone()
+    }
+}
+
+fn clock_now() -> SystemTime {
+    // Half an interval after the edge, as ticks are.
+    clock() + Duration::from_millis(500)
+}
+
+/// The spool of a run that is over. Its lock may live on for a moment in a child that another test is just starting.
+fn open(folder: &Path) -> Spool {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        match Spool::open(folder, 64 << 20) {
+            Ok(spool) => return spool,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Runs in a time that jumps ahead whenever everybody waits.
+fn in_time<T>(work: impl Future<Output = T>) -> T {
+    in_time_after(Duration::ZERO, work)
+}
+
+/// The same, so long after `START`.
+fn in_time_after<T>(after: Duration, work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    tokio::task::LocalSet::new().block_on(&runtime.expect("a runtime"), async {
+        ORIGIN.set(Some((Instant::now(), after)));
+        work.await
+    })
+}
+
+#[test]
+fn a_window_is_one_request_and_a_stop_sends_the_last_one() {
+    in_time(async {
+        let bench = Bench::start(With { names: &["cpu", "memory", "disk"], ..ONE });
+        for _ in 0..5 {
+            bench.period(60).await;
+        }
+        let (status, world) = bench.finish(Duration::from_secs(20)).await;
+        assert_eq!((status.totals.taken, status.totals.published), (15, 15));
+        assert_eq!(world.sizes, [3; 5], "one request a minute, the last at the stop");
+        assert_eq!(world.stored.len(), 15);
+        assert!(world.stored.values().all(|count| *count == 60.0));
+        assert_eq!(status.requests, BTreeMap::from([("accepted", 5)]));
+        assert_eq!((status.sent_bytes, status.uncompressed_bytes), (500, 5000));
+        assert_eq!(status.oldest, None);
+    });
+}
+
+#[test]
+fn requests_keep_their_phase() {
+    in_time(async {
+        let bench = Bench::start(ONE);
+        for _ in 0..6 {
+            bench.period(1).await;
+        }
+        let (_, world) = bench.finish(MINUTE).await;
+        let phases: Vec<f64> = world.times[..5].iter().map(|time| time.as_secs_f64() % 60.0).collect();
+        let expected = phase("h", MINUTE).as_secs_f64();
+        assert!(phases.iter().all(|phase| (phase - expected).abs() < 0.01), "{phases:?}, expected {expected}");
+    });
+}
+
+#[test]
+fn an_outage_costs_delay_only_and_the_newest_goes_first() {
+    in_time(async {
+        let bench = Bench::start(ONE);
+        bench.always(Play::Away);
+        for _ in 0..120 {
+            bench.period(60).await;
+        }
+        let away = bench.status();
+        assert_eq!((away.totals.taken, away.totals.published, away.totals.pending()), (120, 0, 120));
+        let tries = bench.fake.0.borrow().sizes.len();
+        assert!((110..320).contains(&tries), "{tries} in two hours: it backs off to a minute at most");
+        assert!(bench.fake.0.borrow().sizes[5..].iter().all(|size| *size == 1), "an open circuit sends probes only");
+        bench.always(Play::Accept);
+        bench.period(60).await;
+        bench.period(60).await;
+        let now = bench.status();
+        assert_eq!((now.totals.published, now.totals.ambiguous), (now.totals.taken - now.totals.pending(), 0));
+        assert!(now.totals.pending() <= 1, "{:?}", now.totals);
+        let (status, world) = bench.finish(MINUTE).await;
+        assert_eq!(status.totals.published, 122);
+        assert!(world.stored.values().all(|count| *count == 60.0), "nothing twice");
+        let flat: Vec<u64> = world.starts[tries..].iter().flatten().copied().collect();
+        let backlog = &flat[..100];
+        assert!(backlog.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {backlog:?}");
+    });
+}
+
+#[test]
+fn the_circuit_probes_with_one_record() {
+    in_time(async {
+        let bench = Bench::start(ONE);
+        bench.always(Play::Away);
+        for _ in 0..30 {
+            bench.period(1).await;
+        }
+        bench.always(Play::Accept);
+        let before = bench.fake.0.borrow().sizes.len();
+        tokio::time::sleep(2 * MINUTE).await;
+        let sizes = bench.fake.0.borrow().sizes[before..].to_vec();
+        assert_eq!(sizes[0], 1);
+        assert_eq!(sizes.len(), 2, "then the whole backlog at once: {sizes:?}");
+    });
+}
+
+#[test]
+fn what_is_lost_on_the_way_back_is_counted_as_ambiguous() {
+    in_time(async {
+        let bench = Bench::start(With { names: &["cpu", "memory"], ..ONE });
+        bench.play(&[Play::Lost, Play::Hang]);
+        for _ in 0..3 {
+            bench.period(60).await;
+        }
+        let (status, world) = bench.finish(MINUTE).await;
+        assert_eq!((status.totals.taken, status.totals.published, status.totals.ambiguous), (6, 6, 4));
+        let twice = world.stored.values().filter(|count| **count > 60.0).count() as u64;
+        assert_eq!(twice, 2, "the one that was stored without an answer");
+        assert!(twice <= status.totals.ambiguous);
+    });
+}
+
+#[test]
+fn a_poisoned_datum_is_set_aside_and_the_rest_is_sent() {
+    for names_members in [true, false] {
+        in_time(async {
+            let names = ["a", "b", "c", "d", "e", "f", "g"];
+            let bench = Bench::start(With { names: &names, ..ONE });
+            bench.fake.0.borrow_mut().poison = vec!["d".into()];
+            bench.fake.0.borrow_mut().names_members = names_members;
+            bench.period(5).await;
+            bench.period(5).await;
+            let (status, world) = bench.finish(MINUTE).await;
+            let totals = status.totals;
+            assert_eq!((totals.taken, totals.published, totals.dropped(Reason::Refused)), (14, 12, 2));
+            assert_eq!(totals.pending(), 0);
+            assert_eq!(world.stored.len(), 12, "names members: {names_members}");
+            assert!(world.stored.values().all(|count| *count == 5.0), "nothing twice");
+        });
+    }
+}
+
+#[test]
+fn when_everything_is_refused_nothing_is_given_up() {
+    in_time(async {
+        let bench = Bench::start(With { names: &["a", "b"], ..ONE });
+        bench.always(Play::Odd);
+        for _ in 0..10 {
+            bench.period(5).await;
+        }
+        assert_eq!(bench.status().totals.pending(), 20, "the fault is not one datum's");
+        bench.always(Play::Accept);
+        bench.period(5).await;
+        let (status, world) = bench.finish(MINUTE).await;
+        assert_eq!((status.totals.published, status.totals.all_dropped()), (22, 0));
+        assert!(world.stored.values().all(|count| *count == 5.0));
+    });
+}
+
+#[test]
+fn a_request_that_is_too_large_is_cut() {
+    in_time(async {
+        let bench = Bench::start(With { names: &["a", "b", "c", "d"], ..ONE });
+        bench.play(&[Play::TooLarge, Play::TooLarge]);
+        bench.period(5).await;
+        let (status, world) = bench.finish(MINUTE).await;
+        assert_eq!(status.totals.published, 4);
+        assert_eq!(world.sizes, [4, 2, 1, 1, 2]);
+    });
+    in_time(async {
+        let bench = Bench::start(ONE);
+        bench.play(&[Play::TooLarge, Play::TooLarge]);
+        bench.period(5).await;
+        let (status, _) = bench.finish(MINUTE).await;
+        assert_eq!(status.totals.published, 1, "one datum is never too large: something else was wrong");
+    });
+}
+
+#[test]
+fn throttling_and_refused_credentials_cost_time_only() {
+    for play in [Play::Throttle, Play::Deny] {
+        in_time(async {
+            let bench = Bench::start(ONE);
+            bench.play(&[play; 5]);
+            for _ in 0..10 {
+                bench.period(3).await;
+            }
+            let (status, world) = bench.finish(MINUTE).await;
+            assert_eq!((status.totals.published, status.totals.ambiguous), (10, 0), "{play:?}");
+            assert!(world.stored.values().all(|count| *count == 3.0));
+            assert_eq!(status.requests.values().sum::<u64>(), world.sizes.len() as u64);
+        });
+    }
+}
+
+#[test]
+fn old_seconds_become_minutes_and_two_weeks_are_the_end() {
+    in_time(async {
+        let second = Duration::from_secs(1);
+        let with = With { period: second, resolution: Resolution::Second, ..ONE };
+        let bench = Bench::start(with);
+        bench.always(Play::Away);
+        for _ in 0..120 {
+            bench.period(2).await;
+        }
+        // Four hours later the seconds are not worth their requests any more.
+        tokio::time::sleep(Duration::from_secs(4 * 3600)).await;
+        bench.always(Play::Accept);
+        tokio::time::sleep(2 * MINUTE).await;
+        let status = bench.status();
+        assert_eq!((status.totals.taken, status.totals.published), (120, 120));
+        let world = bench.fake.0.borrow();
+        let minutes = world.stored.keys().filter(|(.., resolution)| *resolution == Resolution::Minute).count();
+        assert!((2..=4).contains(&minutes), "{minutes}: a minute cut by a request's edge comes in two");
+        assert_eq!(world.stored.values().sum::<f64>(), 240.0, "every sample of them");
+    });
+    in_time(async {
+        let bench = Bench::start(ONE);
+        bench.always(Play::Away);
+        bench.period(1).await;
+        tokio::time::sleep(Duration::from_secs(15 * 86_400)).await;
+        bench.always(Play::Accept);
+        tokio::time::sleep(2 * MINUTE).await;
+        bench.period(1).await;
+        let (status, world) = bench.finish(MINUTE).await;
+        let totals = status.totals;
+        assert_eq!(totals.dropped(Reason::TooOld), 1, "{totals:?}");
+        assert_eq!(totals.taken, totals.published + 1);
+        assert_eq!(world.stored.len() as u64, totals.published);
+    });
+}
+
+#[test]
+fn data_ahead_of_the_services_clock_wait_for_it() {
+    in_time(async {
+        let bench = Bench::start(ONE);
+        // The service is three hours behind us: it would refuse what we just measured.
+        bench.fake.0.borrow_mut().behind = 3 * 60 * MINUTE;
+        bench.period(1).await;
+        bench.period(1).await;
+        bench.period(1).await;
+        let status = bench.status();
+        assert_eq!((status.totals.published, status.totals.pending()), (1, 2), "the first told of the clock");
+        assert_eq!(status.skew, Some(3.0 * 3600.0));
+        tokio::time::sleep(Duration::from_secs(3600 + 300)).await;
+        assert_eq!(bench.status().totals.pending(), 0);
+    });
+}
+
+#[test]
+fn a_stop_in_an_outage_does_not_linger_and_leaves_all_in_the_spool() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let with = With { spool: Some(folder.path()), ..ONE };
+    in_time(async {
+        let bench = Bench::start(with);
+        bench.always(Play::Away);
+        for _ in 0..3 {
+            bench.period(60).await;
+        }
+        let before = Instant::now();
+        let (status, _) = bench.finish(MINUTE).await;
+        assert!(before.elapsed() < Duration::from_secs(1), "one try, and the rest is for the next start");
+        assert_eq!(status.totals.pending(), 3);
+    });
+    in_time(async {
+        let bench = Bench::start(with);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(bench.status().totals.published, 3, "the next start sends them at once");
+        let (status, world) = bench.finish(MINUTE).await;
+        assert_eq!((status.totals.taken, status.totals.pending()), (3, 0), "the ledger goes on");
+        assert_eq!(world.stored.len(), 3);
+    });
+}
+
+#[test]
+fn a_stop_fights_for_the_last_window_until_its_deadline() {
+    in_time(async {
+        let bench = Bench::start(ONE);
+        bench.period(60).await;
+        bench.play(&[Play::Throttle, Play::Away]);
+        let (status, _) = bench.finish(Duration::from_secs(20)).await;
+        assert_eq!(status.totals.published, 1);
+    });
+    in_time(async {
+        let bench = Bench::start(ONE);
+        bench.period(60).await;
+        bench.always(Play::Hang);
+        let before = Instant::now();
+        let (status, _) = bench.finish(Duration::from_secs(15)).await;
+        assert_eq!(before.elapsed().as_secs(), 15, "no longer than it may");
+        assert_eq!((status.totals.pending(), status.totals.taken), (1, 1));
+        assert!(status.totals.ambiguous >= 1, "the request under way may still arrive");
+    });
+}
+
+#[test]
+fn a_large_window_is_cut_into_requests() {
+    in_time(async {
+        let names: Vec<String> = (0..2500).map(|number| format!("metric_{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let bench = Bench::start(With { names: &names, ..ONE });
+        bench.period(3).await;
+        let (status, world) = bench.finish(MINUTE).await;
+        assert_eq!(status.totals.published, 2500);
+        assert_eq!(world.sizes, [500, 1000, 1000]);
+    });
+}
+
+fn any_play() -> impl Strategy<Value = Play> {
+    prop_oneof![
+        6 => Just(Play::Accept),
+        1 => Just(Play::Throttle),
+        2 => Just(Play::Away),
+        2 => Just(Play::Lost),
+        1 => Just(Play::Hang),
+        2 => Just(Play::Slow),
+        1 => Just(Play::Deny),
+        1 => Just(Play::TooLarge),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    // For all sequences of faults and restarts (clean ones, and kills at any moment): taken = published + pending +
+    // dropped, every window that was taken is stored at the service or pending, and what is stored more than once was
+    // counted as ambiguous.
+    #[test]
+    fn the_ledger_holds(
+        runs in proptest::collection::vec((proptest::collection::vec(any_play(), 0..30), 1..12u32, any::<bool>()), 1..6)
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fake = Fake::default();
+        let mut periods = 0u64;
+        let mut last = Duration::ZERO;
+        for (plays, minutes, clean) in runs {
+            in_time_after(last, async {
+                let spool = Some(folder.path());
+                let bench = Bench::with(With { names: &["a", "b"], spool, ..ONE }, fake.clone());
+                bench.play(&plays);
+                for _ in 0..minutes {
+                    bench.period(10).await;
+                    periods += 1;
+                }
+                tokio::time::sleep(Duration::from_secs(u64::from(minutes) * 7 % 60)).await;
+                let status = if clean {
+                    let (status, world) = bench.finish(Duration::from_secs(20)).await;
+                    *fake.0.borrow_mut() = world;
+                    status
+                } else {
+                    tokio::task::yield_now().await;
+                    bench.running.abort();
+                    let _ = bench.running.await;
+                    bench.status.lock().expect("no panic").clone()
+                };
+                last = elapsed() + MINUTE;
+                let totals = status.totals;
+                assert_eq!(totals.taken, 2 * periods);
+                assert_eq!(totals.taken, totals.published + totals.pending() + totals.all_dropped());
+            });
+        }
+        // A last run with a healthy service brings everything home.
+        in_time_after(last, async {
+            fake.0.borrow_mut().plays.clear();
+            let spool = Some(folder.path());
+            let bench = Bench::with(With { names: &["a", "b"], spool, ..ONE }, fake.clone());
+            tokio::time::sleep(2 * MINUTE).await;
+            let (status, world) = bench.finish(MINUTE).await;
+            let totals = status.totals;
+            assert_eq!((totals.pending(), totals.all_dropped()), (0, 0));
+            assert_eq!((totals.taken, totals.published), (2 * periods, 2 * periods));
+            assert_eq!(world.stored.len() as u64, 2 * periods, "each series and minute");
+            let twice: f64 = world.stored.values().map(|count| count / 10.0 - 1.0).sum();
+            assert!(twice <= totals.ambiguous as f64, "{twice} twice, {} counted", totals.ambiguous);
+        });
+    }
+}

@@ -1,0 +1,33 @@
+//! Publishing to Amazon CloudWatch: exact, for one request a period, and nothing lost silently.
+//!
+//! ```text
+//! window -> publication -> gate -> spool -> job -> one attempt of the AWS SDK -> answer -> ledger
+//! ```
+//!
+//! It was never run against the real service: what it is tested against is a double built from the documentation.
+
+mod answer;
+mod client;
+mod collapse;
+mod connector;
+mod credentials;
+mod delivery;
+mod job;
+pub mod json;
+pub mod limits;
+mod pace;
+mod phase;
+pub mod price;
+mod publisher;
+mod record;
+mod rehearsal;
+mod spool;
+mod status;
+mod watch;
+mod wire;
+
+pub use client::ClientError;
+pub use publisher::{Publisher, Settings, StartError};
+pub use rehearsal::{Rehearsed, Show};
+pub use spool::OpenError;
+pub use status::Status;
