@@ -14,6 +14,10 @@ use crate::error::Error;
 use crate::job_kind::{JobKind, inside_sagemaker};
 use crate::period::is_period;
 
+/// The label that tells devices apart for good, and the dimension of SageMaker's enhanced metrics that it becomes.
+const DEVICE: &str = "uuid";
+const ACCELERATOR: &str = "AcceleratorId";
+
 /// What is published, for CloudWatch and the embedded metric format alike.
 ///
 /// The defaults publish `CPUUtilization`, `MemoryUtilization` and `DiskUtilization` each minute under
@@ -34,6 +38,9 @@ pub struct Publish {
     pub resolution: Resolution,
     /// How a gauge's samples are told.
     pub statistics: Statistics,
+    /// Whether what is documented as a sum over devices is published for each device, too, with the dimension
+    /// AcceleratorId. Each series is billed.
+    pub per_device: bool,
     /// More metrics, by their names in the facade: the catalogue's or the program's own. Each series is billed.
     pub metrics: Vec<String>,
 }
@@ -47,6 +54,7 @@ impl Default for Publish {
             period: Duration::from_secs(60),
             resolution: Resolution::Minute,
             statistics: Statistics::default(),
+            per_device: false,
             metrics: Vec::new(),
         }
     }
@@ -142,18 +150,26 @@ impl Publish {
 
     /// The metrics whose windows are published.
     pub(crate) fn listed(&self) -> Vec<Listed> {
-        let cumulative = |name: &str| row(name).is_some_and(|row| row.kind == Kind::Counter);
-        self.names().into_iter().map(|name| Listed { cumulative: cumulative(&name), name }).collect()
+        let is_counter = |name: &str| catalogue::ALL.iter().any(|row| row.name == name && row.kind == Kind::Counter);
+        self.names().into_iter().map(|name| Listed { cumulative: is_counter(&name), name }).collect()
     }
 
     fn names(&self) -> BTreeSet<String> {
-        let documented = catalogue::ALL.iter().filter(|row| self.documented_name(row).is_some());
+        let documented = catalogue::ALL.iter().filter(|row| self.documented(row).is_some());
         documented.map(|row| row.name.to_owned()).chain(self.metrics.iter().cloned()).collect()
     }
 
-    /// The row's name on CloudWatch, where it is published without being asked for.
-    fn documented_name(&self, row: &Metric) -> Option<&'static str> {
-        row.cloudwatch.filter(|name| row.labels.is_empty() && self.job_kind.has(name))
+    /// How a row is published that nobody needs to ask for; `None` where it is not.
+    fn documented(&self, row: &Metric) -> Option<Published> {
+        let name = row.cloudwatch.filter(|name| self.job_kind.has(name))?;
+        let labels = match row.labels {
+            [] => Labels::All,
+            labels if self.per_device && labels.contains(&DEVICE) => {
+                Labels::One { label: DEVICE.to_owned(), dimension: ACCELERATOR.to_owned() }
+            }
+            _ => return None,
+        };
+        Some(Published { name: name.to_owned(), unit: Some(row.unit), labels })
     }
 
     pub(crate) fn publication(&self, host: &str) -> Publication {
@@ -166,12 +182,9 @@ impl Publish {
         let publication =
             Publication::new(self.namespace(), dimensions).resolution(self.resolution).statistics(self.statistics);
         self.names().into_iter().fold(publication, |publication, name| {
-            let row = row(&name);
-            let published = Published {
-                name: row.and_then(|row| self.documented_name(row)).map_or_else(|| name.clone(), str::to_owned),
-                unit: row.map(|row| row.unit),
-                labels: Labels::All,
-            };
+            let row = catalogue::ALL.iter().find(|row| row.name == name);
+            let by_name = || Published { name: name.clone(), unit: row.map(|row| row.unit), labels: Labels::All };
+            let published = row.and_then(|row| self.documented(row)).unwrap_or_else(by_name);
             publication.metric(name, published)
         })
     }
@@ -181,13 +194,95 @@ fn inside() -> Option<&'static str> {
     inside_sagemaker(|name| std::env::var(name).ok(), Path::new("/"))
 }
 
-fn row(name: &str) -> Option<&'static Metric> {
-    catalogue::ALL.iter().copied().find(|row| row.name == name)
-}
-
 fn humane(duration: Duration) -> String {
     match (duration.as_secs(), duration.subsec_millis()) {
         (seconds, 0) => format!("{seconds}s"),
         _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hostgauge_exporters::windows::{Keep, Windows};
+    use metrics::{Key, Label, Level, Metadata, Recorder as _, Unit};
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    fn second() -> Publish {
+        Publish { namespace: Some("n".into()), ..Publish::default() }
+    }
+
+    #[test]
+    fn what_cannot_work_is_named_with_what_was_expected() {
+        let checked = |publish: Publish, interval: u64| publish.check(Duration::from_secs(interval));
+        let period = |seconds| Publish { period: Duration::from_secs(seconds), ..second() };
+        let by_second = |seconds| Publish { resolution: Resolution::Second, ..period(seconds) };
+        assert_eq!(checked(period(60), 1), Ok(()));
+        assert_eq!(checked(by_second(1), 1), Ok(()));
+        for (publish, interval, expected) in [
+            (period(7), 1, "cloudwatch-period 7s: expected 1s to 5m"),
+            (period(5), 1, "cloudwatch-resolution 1"),
+            (period(10), 30, "the interval, which is 30s"),
+            (Publish { job_kind: JobKind::Endpoint, ..period(60) }, 1, "endpoint-name"),
+            (Publish { endpoint: Some(("e".into(), "v".into())), ..period(60) }, 1, "no other job kind"),
+        ] {
+            let error = checked(publish, interval).expect_err(expected);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_documented_metrics_are_published_by_themselves_and_others_by_name() {
+        let names = |publish: &Publish| publish.listed().into_iter().map(|listed| listed.name).collect::<Vec<_>>();
+        let utilizations = [
+            "hostgauge_cpu_utilization_percent",
+            "hostgauge_disk_utilization_percent",
+            "hostgauge_memory_utilization_percent",
+        ];
+        assert_eq!(names(&second()), utilizations);
+        assert_eq!(
+            names(&Publish { job_kind: JobKind::Transform, ..second() }),
+            [utilizations[0], utilizations[2]],
+            "a transform job has no DiskUtilization"
+        );
+        let more = Publish { metrics: vec!["queue".into(), "hostgauge_cpu_seconds_total".into()], ..second() };
+        let listed = more.listed();
+        let cumulative: Vec<&str> =
+            listed.iter().filter(|listed| listed.cumulative).map(|listed| listed.name.as_str()).collect();
+        assert_eq!((listed.len(), cumulative), (5, vec!["hostgauge_cpu_seconds_total"]));
+    }
+
+    static DEVICES: Metric = Metric {
+        name: "device_percent",
+        cloudwatch: Some("GPUUtilization"),
+        kind: Kind::Gauge,
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: &["gpu", "uuid"],
+        help: "",
+        source: "",
+        absent: "",
+        window_of: None,
+    };
+
+    #[test]
+    fn a_series_for_each_device_only_when_asked_for() {
+        assert!(second().documented(&DEVICES).is_none());
+        let asked = Publish { per_device: true, ..second() };
+        let published = asked.documented(&DEVICES).expect("asked for");
+        let publication = Publication::new("n", vec![("Host".into(), "h".into())]).metric("device_percent", published);
+        let windows = Windows::new(["device_percent"], [(Duration::from_secs(60), Keep::Values)]);
+        let labels = vec![Label::new("gpu", "0"), Label::new("uuid", "GPU-1")];
+        let key = Key::from_parts("device_percent", labels);
+        let gauge = windows.register_gauge(&key, &Metadata::new("test", Level::INFO, None));
+        let mut data = Vec::new();
+        for seconds in [30, 90] {
+            let now: SystemTime = UNIX_EPOCH + Duration::from_secs(seconds);
+            windows.advance(now, |window| data.extend(publication.data(window)));
+            gauge.set(50.0);
+        }
+        let dimensions = [("Host", "h"), ("AcceleratorId", "GPU-1")].map(|(name, value)| (name.into(), value.into()));
+        assert_eq!((data[0].name.as_str(), &data[0].dimensions[..]), ("GPUUtilization", &dimensions[..]));
+        assert_eq!(data[0].unit, "Percent");
     }
 }

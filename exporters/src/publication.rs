@@ -125,6 +125,11 @@ impl Publication {
         window.series.iter().filter_map(datum).collect()
     }
 
+    /// How many data that would be, at most.
+    pub(crate) fn count(&self, window: &Window) -> usize {
+        window.series.iter().filter(|series| self.metrics.contains_key(series.key.name())).count()
+    }
+
     fn dimensions_of(&self, key: &Key, labels: &Labels) -> Option<Vec<(String, String)>> {
         let mut own: Vec<(String, String)> = match labels {
             Labels::All => key.labels().map(|label| (label.key().to_owned(), label.value().to_owned())).collect(),
@@ -149,5 +154,93 @@ impl Publication {
                 Figures::Distribution { statistics, values: series.values.clone() }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::StatisticSet;
+    use metrics::Label;
+    use std::time::Duration;
+
+    fn series(name: &'static str, labels: &[(&'static str, &'static str)], kind: Kind, values: &[f64]) -> WindowSeries {
+        let mut statistics = StatisticSet::default();
+        values.iter().for_each(|value| statistics.record(*value));
+        let labels: Vec<Label> = labels.iter().map(|(name, value)| Label::new(*name, *value)).collect();
+        let values = values.iter().map(|value| (*value, 1)).collect();
+        WindowSeries { key: Key::from_parts(name, labels), kind, unit: Some(Unit::Seconds), statistics, values }
+    }
+
+    fn published(name: &str, unit: Option<Unit>) -> Published {
+        Published { name: name.to_owned(), unit, labels: Labels::All }
+    }
+
+    fn publication() -> Publication {
+        Publication::new("n", vec![("Host".into(), "h".into())])
+            .metric("cpu", published("CPUUtilization", Some(Unit::Percent)))
+            .metric("jobs", published("jobs", None))
+            .metric("latency", published("latency", None))
+    }
+
+    fn window(series: Vec<WindowSeries>) -> Window {
+        let start = UNIX_EPOCH + Duration::from_millis(1_700_000_040_000);
+        Window { start, period: Duration::from_secs(60), complete: true, series }
+    }
+
+    #[test]
+    fn only_what_is_listed_leaves_under_its_published_name() {
+        let data = publication().data(&window(vec![
+            series("cpu", &[], Kind::Gauge, &[1.0, 2.0]),
+            series("secret", &[], Kind::Gauge, &[3.0]),
+        ]));
+        assert_eq!(data.len(), 1);
+        let Datum { name, dimensions, start, resolution, unit, periods, .. } = &data[0];
+        assert_eq!((name.as_str(), *start, *resolution), ("CPUUtilization", 1_700_000_040_000, Resolution::Minute));
+        assert_eq!((unit.as_ref(), *periods), ("Percent", 1));
+        assert_eq!(dimensions, &[("Host".to_owned(), "h".to_owned())]);
+    }
+
+    #[test]
+    fn labels_become_dimensions_in_one_order_and_win_over_the_common_ones() {
+        let labels = [("zone", "z"), ("Host", "mine"), ("app", "a")];
+        let data = publication().data(&window(vec![series("jobs", &labels, Kind::Counter, &[5.0])]));
+        let expected = [("Host", "mine"), ("app", "a"), ("zone", "z")];
+        let dimensions: Vec<(&str, &str)> =
+            data[0].dimensions.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(dimensions, expected);
+        assert_eq!(data[0].unit, "Seconds", "as the program described it");
+        let other = [("app", "a"), ("Host", "mine"), ("zone", "z")];
+        let again = publication().data(&window(vec![series("jobs", &other, Kind::Counter, &[5.0])]));
+        assert_eq!(again, data, "however they were given");
+    }
+
+    #[test]
+    fn each_kind_says_what_its_period_was() {
+        let window = window(vec![
+            series("cpu", &[], Kind::Gauge, &[0.0, 100.0, 50.0]),
+            series("jobs", &[], Kind::Counter, &[7.0]),
+            series("latency", &[], Kind::Histogram, &[0.25]),
+        ]);
+        let figures = |publication: Publication| -> Vec<Figures> {
+            publication.data(&window).into_iter().map(|datum| datum.figures).collect()
+        };
+        let of = |index: usize| Figures::Distribution {
+            statistics: window.series[index].statistics,
+            values: window.series[index].values.clone(),
+        };
+        assert_eq!(figures(publication()), [of(0), Figures::Value(7.0), of(2)]);
+        let average = publication().statistics(Statistics::Average);
+        assert_eq!(figures(average), [Figures::Value(50.0), Figures::Value(7.0), of(2)]);
+    }
+
+    #[test]
+    fn what_the_service_would_refuse_is_named() {
+        assert_eq!(publication().check(), Ok(()));
+        let error = Publication::new("AWS/SageMaker", vec![]).check().expect_err("reserved");
+        assert!(error.contains("AWS/"), "{error}");
+        let host = vec![("Host".to_owned(), "caf\u{e9}".to_owned())];
+        let error = Publication::new("n", host).check().expect_err("not ASCII");
+        assert!(error.contains("Host") && error.contains("ASCII"), "{error}");
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct Values {
     pub period: Duration,
     pub high_resolution: bool,
     pub average: bool,
+    pub per_device: bool,
     pub metrics: Vec<String>,
     pub dry_run: bool,
     pub spool_folder: Option<Spool>,
@@ -70,6 +71,7 @@ impl Default for Values {
             period: Duration::ZERO,
             high_resolution: false,
             average: false,
+            per_device: false,
             metrics: Vec::new(),
             dry_run: false,
             spool_folder: None,
@@ -266,6 +268,15 @@ pub(super) static OPTIONS: &[Opt] = &[
             };
             Some(())
         },
+    },
+    Opt {
+        name: "cloudwatch-per-device",
+        value_name: "",
+        default: "false",
+        many: false,
+        help: "Publish each device's series, too, with the dimension AcceleratorId; each is billed. For GPUs, which are to come",
+        expected: "true or false",
+        set: |values, text| switch(&mut values.per_device, text),
     },
     Opt {
         name: "cloudwatch-metric",

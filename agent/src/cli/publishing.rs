@@ -23,6 +23,7 @@ pub(super) fn publish(values: &Values) -> Result<Publish, Failure> {
         period: values.period,
         resolution: if values.high_resolution { Resolution::Second } else { Resolution::Minute },
         statistics: if values.average { Statistics::Average } else { Statistics::Distribution },
+        per_device: values.per_device,
         metrics: values.metrics.clone(),
     })
 }

@@ -15,11 +15,15 @@ use super::client::{Client, ClientError};
 use super::delivery::{Delivery, Message, Service};
 use super::spool::{OpenError, Spool};
 use super::status::Status;
+use crate::ledger::Reason;
 use crate::publication::Publication;
 use crate::windows::Window;
 
 /// Windows on their way to the publisher's thread: a minute's worth at the shortest period.
 const QUEUE: usize = 64;
+
+/// How long after its deadline a thread may come to its end. One that hangs in a call to a dead disk stays behind.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What a publisher needs.
 #[derive(Debug)]
@@ -38,12 +42,15 @@ pub struct Settings {
 
 /// Publishes windows to CloudWatch. What was not delivered when it is dropped stays in the spool.
 pub struct Publisher {
+    publication: Publication,
     period: Duration,
     windows: Option<mpsc::Sender<Message>>,
+    /// Data lost since the thread was last told.
     overrun: AtomicU32,
     deadline: watch::Sender<Option<Instant>>,
     status: Arc<Mutex<Status>>,
-    thread: Option<thread::JoinHandle<()>>,
+    /// Closed when the thread has ended.
+    running: Option<blocking::Receiver<()>>,
     destination: String,
 }
 
@@ -116,12 +123,15 @@ impl Publisher {
             Some(folder) => Spool::open(&folder, spool_max_bytes).map_err(StartError::Spool)?,
             None => Spool::in_memory(spool_max_bytes),
         };
+        let ours = publication.clone();
         let (tell, told) = blocking::sync_channel(1);
         let (windows, taken) = mpsc::channel(QUEUE);
         let (deadline, until) = watch::channel(None);
         let status = Arc::new(Mutex::new(Status::default()));
         let theirs = Arc::clone(&status);
+        let (alive, running) = blocking::channel();
         let work = move || {
+            let _alive: blocking::Sender<()> = alive;
             let start = || -> Result<_, StartError> {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.map_err(StartError::System)?;
@@ -142,17 +152,18 @@ impl Publisher {
                 Err(error) => drop(tell.send(Err(error))),
             }
         };
-        let thread = thread::Builder::new().name("hostgauge-cloud".into()).spawn(work).map_err(StartError::System)?;
+        thread::Builder::new().name("hostgauge-cloud".into()).spawn(work).map_err(StartError::System)?;
         let destination = told
             .recv()
             .map_err(|_| StartError::System(io::Error::other("the publisher's thread ended before it began")))??;
         Ok(Self {
+            publication: ours,
             period,
             windows: Some(windows),
             overrun: AtomicU32::new(0),
             deadline,
             status,
-            thread: Some(thread),
+            running: Some(running),
             destination,
         })
     }
@@ -169,14 +180,18 @@ impl Publisher {
         let overrun = self.overrun.swap(0, Ordering::Relaxed);
         let message = Message { window: Arc::clone(window), overrun };
         if windows.try_send(message).is_err() {
-            let lost = window.series.len() as u32;
-            self.overrun.fetch_add(overrun + lost, Ordering::Relaxed);
+            let lost = overrun + self.publication.count(window) as u32;
+            self.overrun.fetch_add(lost, Ordering::Relaxed);
         }
     }
 
     /// How it goes.
     pub fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let overrun = u64::from(self.overrun.load(Ordering::Relaxed));
+        status.totals.taken += overrun;
+        status.totals.drop_data(Reason::Overrun, overrun);
+        status
     }
 
     /// What was taken before is the last: it is sent until `patience` ends; the rest stays in the spool.
@@ -198,14 +213,16 @@ impl Publisher {
         // Somebody in a hurry may have been here before.
         self.deadline.send_modify(|deadline| *deadline = Some(deadline.map_or(until, |sooner| sooner.min(until))));
         drop(self.windows.take());
-        // A thread that panicked has already said so.
-        let _ = self.thread.take().map(thread::JoinHandle::join);
+        let ended = self.running.take().map(|running| running.recv_timeout(patience + GRACE));
+        if ended == Some(Err(blocking::RecvTimeoutError::Timeout)) {
+            log::error!("cloudwatch: the spool's disk does not answer; what was not written there is lost");
+        }
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        if self.thread.is_some() {
+        if self.running.is_some() {
             self.stop(Duration::ZERO);
         }
     }

@@ -156,24 +156,22 @@ impl Spool {
             Ok((book, Disk::new(folder, segments, next_number, max_bytes)))
         });
         match opened {
-            Ok((book, disk)) => {
-                Ok(Self { book, disk: Some(disk), why: None, ..Self::in_memory(MEMORY.min(max_bytes)) })
-            }
+            Ok((book, disk)) => Ok(Self { book, disk: Some(disk), why: None, ..Self::in_memory(max_bytes) }),
             Err(FolderError::Taken) => Err(OpenError::Taken(folder.to_owned())),
             Err(FolderError::Io(error)) => {
                 let why = format!("spool {}: cannot be used: {error}", folder.display());
                 log::error!("{why}; what is not published is kept in memory, and lost when the agent ends");
-                Ok(Self { why: Some(why), ..Self::in_memory(MEMORY.min(max_bytes)) })
+                Ok(Self { why: Some(why), ..Self::in_memory(max_bytes) })
             }
         }
     }
 
-    /// A spool that keeps so many bytes of payload, at most, and loses them when it is dropped.
+    /// A spool that keeps so many bytes of payload, 2 MiB at most, and loses them when it is dropped.
     pub(super) fn in_memory(max_bytes: u64) -> Self {
         Self {
             book: Book::default(),
             disk: None,
-            memory: Memory::new(max_bytes),
+            memory: Memory::new(max_bytes.min(MEMORY)),
             why: Some("the spool is in memory".to_owned()),
             full_said: false,
         }
