@@ -3,8 +3,12 @@
 
 use std::process::Command;
 
-/// Every package that `package` is built from.
+/// Every package that `package` is built from, with its default features.
 fn tree(package: &str) -> Vec<String> {
+    tree_with(package, &[])
+}
+
+fn tree_with(package: &str, features: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .args([
             "tree",
@@ -18,6 +22,7 @@ fn tree(package: &str) -> Vec<String> {
             "--package",
             package,
         ])
+        .args(features)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .expect("cargo runs");
@@ -45,6 +50,14 @@ fn exporters_know_no_collector() {
     let forbidden =
         |name: &&String| ["hostgauge", "hostgauge-collectors", "sysinfo", "nvml-wrapper"].contains(&name.as_str());
     assert_eq!(tree.iter().filter(forbidden).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn only_the_feature_cloudwatch_brings_aws() {
+    let of_aws = |name: &&String| name.starts_with("aws-");
+    let prometheus_only = tree_with("hostgauge", &["--no-default-features", "--features", "cli"]);
+    assert_eq!(prometheus_only.iter().filter(of_aws).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert!(tree("hostgauge").iter().any(|name| name == "aws-sdk-cloudwatch"));
 }
 
 #[test]
