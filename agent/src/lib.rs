@@ -52,7 +52,7 @@ pub use hostgauge_collectors::{
 };
 #[cfg(feature = "cloudwatch")]
 pub use hostgauge_exporters::{
-    cloudwatch::{Rehearsed, price},
+    cloudwatch::{Rehearsed, Show, price},
     datum::Resolution,
     emf::Target as EmfTarget,
     publication::Statistics,

@@ -47,9 +47,10 @@ pub(super) fn parser() -> clap::Command {
     let command = |name: &'static str, about: &'static str| clap::Command::new(name).about(about);
     let mut parser = clap::Command::new("hostgauge")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("SageMaker's utilization metrics anywhere: CPU, memory and disk of this host, for Prometheus")
+        .about("SageMaker's utilization metrics anywhere: CPU, memory and disk of this host, for CloudWatch and Prometheus")
         .long_about(
-            "SageMaker's utilization metrics anywhere: CPU, memory and disk of this host, for Prometheus.\n\n\
+            "SageMaker's utilization metrics anywhere: CPU, memory and disk of this host, for CloudWatch and \
+             Prometheus.\n\n\
              Without a command the agent runs until SIGTERM or Ctrl-C. Every option is also an environment variable \
              (--disk-path is HOSTGAUGE_DISK_PATH, several values separated by ':') and a key of the configuration file; \
              a flag wins over the environment, the environment over the file.",

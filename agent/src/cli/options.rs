@@ -221,7 +221,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         value_name: "NAMESPACE",
         default: "",
         many: false,
-        help: "[default: /aws/sagemaker/TrainingJobs and so on by job kind; hostgauge/TrainingJobs inside SageMaker]",
+        help: "Publish under this namespace [default: /aws/sagemaker/TrainingJobs and so on by job kind; hostgauge/TrainingJobs inside SageMaker]",
         expected: "1 to 255 of the characters A-Z a-z 0-9 . - _ / # : and space, not beginning with AWS/ or a colon",
         set: |values, text| keep(&mut values.namespace, text),
     },

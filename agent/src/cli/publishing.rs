@@ -1,13 +1,12 @@
 //! The options about CloudWatch and the embedded metric format, as the library takes them.
 
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::Failure;
 use super::options::{Emf, Spool, Values};
+use super::output;
 use crate::builder::Builder;
-use crate::{CloudWatch, EmfTarget, JobKind, Publish, Rehearsed, Resolution, Statistics, price};
+use crate::{CloudWatch, EmfTarget, JobKind, Publish, Rehearsed, Resolution, Statistics};
 
 /// What is published, by the options.
 pub(super) fn publish(values: &Values) -> Result<Publish, Failure> {
@@ -62,7 +61,7 @@ pub(super) fn configure(builder: Builder, values: &Values) -> Result<Builder, Fa
         builder = builder.cloudwatch(CloudWatch {
             spool: spool_folder(values),
             spool_max_bytes: values.spool_max_bytes,
-            rehearsal: values.dry_run.then(|| rehearsal(values.period)),
+            rehearsal: values.dry_run.then(|| Box::new(show) as _),
         });
     }
     Ok(match &values.emf {
@@ -96,26 +95,21 @@ fn default_spool_folder(variable: impl Fn(&str) -> Option<PathBuf>, root: bool) 
     of_systemd.or(of_system).or_else(of_user).map(|state| state.join("spool"))
 }
 
-/// Prints each request as a line of JSON, and after the first one what all of them would cost.
-fn rehearsal(period: Duration) -> Box<dyn Fn(Rehearsed) + Send> {
-    let told = std::cell::Cell::new(false);
-    Box::new(move |request| {
-        let line = serde_json::json!({
-            "PutMetricData": request.json,
-            "UncompressedBytes": request.uncompressed_bytes,
-            "SentBytes": request.sent_bytes,
-        });
-        if writeln!(std::io::stdout().lock(), "{line}").is_err() {
-            log::error!("dry-run: standard output takes no more requests");
+/// Prints each request as a line of JSON, and says what they would cost.
+fn show(rehearsed: Rehearsed) {
+    match rehearsed {
+        Rehearsed::Request { json, uncompressed_bytes, sent_bytes } => {
+            let line = serde_json::json!({
+                "PutMetricData": json,
+                "UncompressedBytes": uncompressed_bytes,
+                "SentBytes": sent_bytes,
+            });
+            if let Err(Failure::Usage(message) | Failure::RunTime(message)) = output::print(&format!("{line}\n")) {
+                log::error!("dry-run: {message}");
+            }
         }
-        if !told.replace(true) {
-            let requests = 1.0;
-            log::info!(
-                "dry-run: {}",
-                price::estimate(request.data as u64, requests, period.max(Duration::from_secs(10)))
-            );
-        }
-    })
+        Rehearsed::Price(estimate) => log::info!("dry-run: {estimate}"),
+    }
 }
 
 #[cfg(test)]

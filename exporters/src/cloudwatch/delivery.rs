@@ -66,8 +66,9 @@ pub(crate) struct Delivery<S> {
 
 /// When in a period this host sends.
 #[derive(Clone, Copy, Debug)]
-struct Rhythm {
-    spread: Duration,
+pub(crate) struct Rhythm {
+    /// The time between requests.
+    pub(crate) spread: Duration,
     phase: Duration,
 }
 
@@ -87,10 +88,8 @@ impl<S: Service + 'static> Delivery<S> {
         spool: Spool,
         clock: WallClock,
         status: Arc<Mutex<Status>>,
-        host: &str,
-        period: Duration,
+        rhythm: Rhythm,
     ) -> Self {
-        let spread = period.max(SHORTEST_SPREAD);
         let pending = spool.pending_data() > 0;
         let mut delivery = Self {
             service: Rc::new(service),
@@ -98,7 +97,7 @@ impl<S: Service + 'static> Delivery<S> {
             spool,
             clock,
             status,
-            rhythm: Rhythm { spread, phase: phase(host, spread) },
+            rhythm,
             pace: Pace::new(),
             job: None,
             due: pending.then(Instant::now),
@@ -408,6 +407,17 @@ pub(crate) struct Message {
 }
 
 impl Rhythm {
+    /// That of a host with windows of this period.
+    pub(crate) fn of(host: &str, period: Duration) -> Self {
+        let spread = period.max(SHORTEST_SPREAD);
+        Self { spread, phase: phase(host, spread) }
+    }
+
+    /// The same without the host's own moment: each period as soon as it ends.
+    pub(crate) fn at_once(self) -> Self {
+        Self { phase: Duration::ZERO, ..self }
+    }
+
     /// When to send what ended at `end`: the first time after it that lies at this host's phase.
     fn next(self, end: SystemTime, now: SystemTime) -> Instant {
         let (spread, phase) = (self.spread.as_nanos(), self.phase.as_nanos());

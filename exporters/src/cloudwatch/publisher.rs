@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::client::{Client, ClientError};
-use super::delivery::{Delivery, Message, Service};
+use super::delivery::{Delivery, Message, Rhythm, Service};
+use super::rehearsal::{Rehearsal, Show};
 use super::spool::{OpenError, Spool};
 use super::status::Status;
 use crate::ledger::Reason;
@@ -51,7 +52,7 @@ pub struct Publisher {
     status: Arc<Mutex<Status>>,
     /// Closed when the thread has ended.
     running: Option<blocking::Receiver<()>>,
-    destination: String,
+    destination: Option<String>,
 }
 
 /// Why publishing cannot start.
@@ -94,11 +95,12 @@ impl Publisher {
     ///
     /// What keeps it from ever working. A service that cannot be reached now is none: data wait.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
-        Self::spawn(settings, |runtime| {
+        let rhythm = Rhythm::of(&settings.host, settings.period);
+        Self::spawn(settings, rhythm, |runtime| {
             let client = runtime.block_on(Client::from_environment()).map_err(StartError::Client)?;
             let (endpoint, region) = (client.endpoint(), client.region());
             let destination = format!("{endpoint} (region {region}, credentials: {})", client.credentials());
-            Ok((client, destination))
+            Ok((client, Some(destination)))
         })
     }
 
@@ -108,16 +110,18 @@ impl Publisher {
     /// # Errors
     ///
     /// As [`start`](Self::start), as far as that applies.
-    pub fn rehearse(settings: Settings, show: super::rehearsal::Show) -> Result<Self, StartError> {
+    pub fn rehearse(settings: Settings, show: Show) -> Result<Self, StartError> {
         let settings = Settings { spool: None, ..settings };
-        Self::spawn(settings, |_| Ok((super::rehearsal::Rehearsal::new(show), "nowhere: this is a rehearsal".into())))
+        let rhythm = Rhythm::of(&settings.host, settings.period).at_once();
+        Self::spawn(settings, rhythm, move |_| Ok((Rehearsal::new(show, rhythm.spread), None)))
     }
 
     fn spawn<S: Service + 'static>(
         settings: Settings,
-        connect: impl FnOnce(&tokio::runtime::Runtime) -> Result<(S, String), StartError> + Send + 'static,
+        rhythm: Rhythm,
+        connect: impl FnOnce(&tokio::runtime::Runtime) -> Result<(S, Option<String>), StartError> + Send + 'static,
     ) -> Result<Self, StartError> {
-        let Settings { publication, period, host, spool, spool_max_bytes } = settings;
+        let Settings { publication, period, spool, spool_max_bytes, .. } = settings;
         publication.check().map_err(StartError::Invalid)?;
         let spool = match spool {
             Some(folder) => Spool::open(&folder, spool_max_bytes).map_err(StartError::Spool)?,
@@ -140,12 +144,14 @@ impl Publisher {
             };
             match start() {
                 Ok((runtime, service, destination)) => {
-                    log::info!("cloudwatch: publishing to {destination}");
+                    if let Some(destination) = &destination {
+                        log::info!("cloudwatch: publishing to {destination}");
+                    }
                     // Who waits for it does so until it is told.
                     let _ = tell.send(Ok(destination));
                     runtime.block_on(async {
                         let clock = Box::new(SystemTime::now);
-                        let delivery = Delivery::new(service, publication, spool, clock, theirs, &host, period);
+                        let delivery = Delivery::new(service, publication, spool, clock, theirs, rhythm);
                         delivery.run(taken, until).await;
                     });
                 }
@@ -168,9 +174,9 @@ impl Publisher {
         })
     }
 
-    /// Where data go, and as whom: for a person.
-    pub fn destination(&self) -> &str {
-        &self.destination
+    /// Where data go, and as whom: for a person. `None` in a rehearsal.
+    pub fn destination(&self) -> Option<&str> {
+        self.destination.as_deref()
     }
 
     /// Takes a closed window, if it is of the publisher's period. Never blocks: a thread that cannot keep up (a spool

@@ -1,47 +1,92 @@
 //! The rehearsal (`--dry-run`): requests go the whole way but for the network, and are shown instead.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use super::answer::Answer;
 use super::client::Client;
 use super::delivery::Service;
 use super::json;
+use super::price::{self, Estimate};
 use crate::datum::Datum;
 
-/// One request that was not sent.
+/// What a rehearsal shows.
 #[derive(Clone, Debug)]
-pub struct Rehearsed {
-    /// As the AWS CLI takes it: `aws cloudwatch put-metric-data --cli-input-json`.
-    pub json: serde_json::Value,
-    /// Data in it.
-    pub data: usize,
-    /// Bytes of its body.
-    pub uncompressed_bytes: u64,
-    /// Bytes of its body as it would be sent: compressed where the SDK does so.
-    pub sent_bytes: u64,
+pub enum Rehearsed {
+    /// A request that was not sent.
+    Request {
+        /// As the AWS CLI takes it: `aws cloudwatch put-metric-data --cli-input-json`.
+        json: serde_json::Value,
+        /// Bytes of its body.
+        uncompressed_bytes: u64,
+        /// Bytes of its body as it would be sent: compressed where the SDK does so.
+        sent_bytes: u64,
+    },
+    /// What requests like those of the period before would cost.
+    Price(Estimate),
 }
 
-/// Gets each request.
+/// Gets each of them.
 pub type Show = Box<dyn Fn(Rehearsed) + Send>;
 
 pub(super) struct Rehearsal {
     client: Client,
+    /// The time between requests.
+    spread: Duration,
     show: Show,
+    period: Mutex<Period>,
+}
+
+/// The requests of one period.
+#[derive(Clone, Copy, Default)]
+struct Period {
+    start: u64,
+    series: u64,
+    requests: u64,
+    /// The price is shown once.
+    priced: bool,
 }
 
 impl Rehearsal {
-    pub(super) fn new(show: Show) -> Self {
-        Self { client: Client::rehearsal(), show }
+    pub(super) fn new(show: Show, spread: Duration) -> Self {
+        Self { client: Client::rehearsal(), spread, show, period: Mutex::default() }
+    }
+
+    fn count(&self, data: &[Datum]) {
+        let mut period = self.period.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = data.first().map_or(0, |datum| datum.start);
+        if start != period.start {
+            self.price(&mut period);
+            *period = Period { start, priced: period.priced, ..Period::default() };
+        }
+        period.series += data.iter().filter(|datum| datum.start == start).count() as u64;
+        period.requests += 1;
+    }
+
+    fn price(&self, period: &mut Period) {
+        if period.requests > 0 && !period.priced {
+            period.priced = true;
+            (self.show)(Rehearsed::Price(price::estimate(period.series, period.requests as f64, self.spread)));
+        }
+    }
+}
+
+impl Drop for Rehearsal {
+    fn drop(&mut self) {
+        let mut period = *self.period.lock().unwrap_or_else(PoisonError::into_inner);
+        self.price(&mut period);
     }
 }
 
 impl Service for Rehearsal {
     async fn put(&self, namespace: &str, data: &[Datum]) -> Answer {
         let answer = self.client.put(namespace, data).await;
-        (self.show)(Rehearsed {
+        (self.show)(Rehearsed::Request {
             json: json::request(namespace, data),
-            data: data.len(),
             uncompressed_bytes: answer.uncompressed,
             sent_bytes: answer.sent,
         });
+        self.count(data);
         answer
     }
 }

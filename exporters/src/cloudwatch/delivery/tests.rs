@@ -168,7 +168,8 @@ impl Bench {
         };
         let status = Arc::new(Mutex::new(Status::default()));
         let clock = Box::new(clock);
-        let delivery = Delivery::new(fake.clone(), publication, spool, clock, Arc::clone(&status), "h", with.period);
+        let rhythm = Rhythm::of("h", with.period);
+        let delivery = Delivery::new(fake.clone(), publication, spool, clock, Arc::clone(&status), rhythm);
         let (send, receive) = mpsc::channel(64);
         let (deadline, until) = watch::channel(None);
         let windows = Windows::new(with.names.iter().copied(), [(with.period, Keep::Values)]);
