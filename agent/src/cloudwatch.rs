@@ -61,6 +61,20 @@ impl Default for Publish {
 }
 
 /// How data reach CloudWatch.
+///
+/// ```no_run
+/// let hostgauge = hostgauge::Builder::new()
+///     .host("my-job/algo-1")
+///     .publish(hostgauge::Publish { metrics: vec!["jobs_total".into()], ..Default::default() })
+///     .cloudwatch(hostgauge::CloudWatch {
+///         spool: Some("/var/lib/my-program/spool".into()),
+///         ..Default::default()
+///     })
+///     .install()?;
+/// metrics::counter!("jobs_total").increment(1);
+/// drop(hostgauge); // sends the last window, or leaves it in the spool
+/// # Ok::<(), hostgauge::Error>(())
+/// ```
 pub struct CloudWatch {
     /// The folder where data wait that could not be sent yet; it survives a crash. `None`: they wait in memory, and
     /// are lost with the process.

@@ -1,9 +1,9 @@
 //! SageMaker's utilization metrics, anywhere.
 //!
 //! hostgauge samples CPU per core, memory and disk with the meaning that Amazon SageMaker documents for
-//! `CPUUtilization`, `MemoryUtilization` and `DiskUtilization`, and shows them to Prometheus. This crate is the agent's
-//! library: a Rust program embeds it with a few lines, and its own `gauge!`, `counter!` and `histogram!` stand on the
-//! same page.
+//! `CPUUtilization`, `MemoryUtilization` and `DiskUtilization`, shows them to Prometheus and publishes them to
+//! CloudWatch. This crate is the agent's library: a Rust program embeds it with a few lines, and its own `gauge!`,
+//! `counter!` and `histogram!` leave by the same ways.
 //!
 //! ```
 //! let hostgauge = hostgauge::Builder::new()
