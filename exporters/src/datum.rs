@@ -7,7 +7,6 @@ use std::borrow::Cow;
 
 use metrics::Unit;
 
-use crate::distribution::Distribution;
 use crate::statistics::StatisticSet;
 
 /// How finely CloudWatch keeps a datum: by the minute for 15 days, or by the second for 3 hours.
@@ -61,12 +60,6 @@ pub enum Figures {
         /// Values and counts.
         values: Vec<(f64, u64)>,
     },
-}
-
-impl From<&Distribution> for Figures {
-    fn from(distribution: &Distribution) -> Self {
-        Self::Distribution { statistics: *distribution.statistics(), values: distribution.values().to_vec() }
-    }
 }
 
 /// CloudWatch's word for a unit of the facade. Source: the StandardUnit enumeration of the API.

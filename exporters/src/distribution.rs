@@ -2,7 +2,8 @@
 //!
 //! A distribution stands for a bag of finite values, as its exact [`StatisticSet`] does. At most [`VALUES`] different
 //! values are kept as they are. Beyond that they share bins: each value is told as its bin's centre, moved to the
-//! minimum or maximum where it would lie beyond them. The bins are the finest of their scale that are few enough:
+//! minimum or maximum where it would lie beyond them. The outermost bins leave as the minimum and maximum themselves, which
+//! doubles what follows for them. The bins are the finest of their scale that are few enough:
 //!
 //! - [`Scale::Linear`]: as wide as a power of two. A value is told wrong by less than 1/149 of the range (maximum -
 //!   minimum) of the bag.
@@ -66,9 +67,16 @@ impl Distribution {
         good.then_some(Self { statistics, values, scale, bins: Bins::Exact })
     }
 
-    /// The statistics, and the values with their counts.
+    /// The statistics, and the values with their counts. The first value is the minimum and the last the maximum, also
+    /// where they are binned: whoever looks at the values alone finds both.
     pub fn into_parts(self) -> (StatisticSet, Vec<(f64, u64)>) {
-        (self.statistics, self.values)
+        let Self { statistics, mut values, .. } = self;
+        if let ([(first, _), .., (last, _)], Some(minimum), Some(maximum)) =
+            (&mut values[..], statistics.minimum(), statistics.maximum())
+        {
+            (*first, *last) = (minimum, maximum);
+        }
+        (statistics, values)
     }
 
     /// Count, sum, minimum, maximum: exact.
@@ -109,7 +117,7 @@ impl Distribution {
     pub fn limited_to(&self, unique: usize) -> Vec<(f64, u64)> {
         let mut fewer = self.clone();
         fewer.limit(unique.max(FEWEST));
-        fewer.values
+        fewer.into_parts().1
     }
 
     fn insert(&mut self, value: f64, count: u64) {
@@ -327,7 +335,12 @@ mod tests {
             let distribution = of(scale, &recorded);
             let statistics = *distribution.statistics();
             let limited = (distribution.limited_to(unique), unique);
-            for (values, most) in [(distribution.values().to_vec(), VALUES), limited] {
+            let leaves = (distribution.clone().into_parts().1, VALUES);
+            for (values, _) in [&limited, &leaves].into_iter().filter(|(values, _)| values.len() > 1) {
+                prop_assert_eq!(values.first().map(|(value, _)| *value), statistics.minimum());
+                prop_assert_eq!(values.last().map(|(value, _)| *value), statistics.maximum());
+            }
+            for (values, most) in [(distribution.values().to_vec(), VALUES), limited, leaves] {
                 prop_assert!(values.len() <= most);
                 prop_assert!(values.is_sorted_by(|a, b| a.0 < b.0));
                 prop_assert!(values.iter().all(|(value, _)| statistics.minimum() <= Some(*value)

@@ -27,7 +27,6 @@ const TIMESTAMP: usize = 1 + NUMBER;
 const STORAGE_RESOLUTION: usize = 2;
 
 /// A datum as the SDK takes it.
-#[allow(dead_code, reason = "the delivery, which sends it, follows")]
 pub(super) fn metric_datum(datum: &Datum) -> MetricDatum {
     let dimensions: Vec<_> =
         datum.dimensions.iter().map(|(name, value)| Dimension::builder().name(name).value(value).build()).collect();

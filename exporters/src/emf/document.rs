@@ -235,7 +235,8 @@ mod tests {
     fn distribution(scale: Scale, values: &[f64]) -> Figures {
         let mut distribution = Distribution::new(scale);
         values.iter().for_each(|value| distribution.record(*value));
-        Figures::from(&distribution)
+        let (statistics, values) = distribution.into_parts();
+        Figures::Distribution { statistics, values }
     }
 
     fn parse(line: &Line) -> Value {
