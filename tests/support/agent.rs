@@ -72,19 +72,14 @@ impl Agent {
 
     /// Starts it after a shell `script`, in a mount namespace of its own: the script's mounts end with the agent.
     pub(crate) fn start_among_mounts(script: &str, args: &[&str]) -> Self {
-        let script = format!("set -e; {script}; exec \"$@\"");
-        let shell = ["--mount", "sh", "-c", &script, "sh", BINARY, "--prometheus-listen", "127.0.0.1:0"];
-        Self::spawn(clean("unshare", &[&shell, args].concat()))
+        Self::spawn(among_mounts(script, args))
     }
 
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = Killed(command.stderr(Stdio::piped()).spawn().expect("the agent starts"));
         let log = Log::follow(child.0.stderr.take().expect("a pipe"));
         let address = wait_until(SOON, "the log names the page's address", || {
-            let address = log.text().split_once("page: http://").and_then(|(_, rest)| {
-                let (address, _) = rest.split_once("/metrics")?;
-                address.parse().ok()
-            });
+            let address = page_address(&log.text());
             let ended = child.0.try_wait().expect("a child");
             assert!(address.is_some() || ended.is_none(), "the agent ended ({ended:?}): {}", log.text());
             address.ok_or_else(|| log.text())
@@ -150,6 +145,19 @@ impl Agent {
         self.log.whole();
         (status, took)
     }
+}
+
+/// An agent after a shell `script`, in a mount namespace of its own.
+pub(crate) fn among_mounts(script: &str, args: &[&str]) -> Command {
+    let script = format!("set -e; {script}; exec \"$@\"");
+    let shell = ["--mount", "sh", "-c", &script, "sh", BINARY, "--prometheus-listen", "127.0.0.1:0"];
+    clean("unshare", &[&shell, args].concat())
+}
+
+/// Where the page is, as the log says.
+pub(crate) fn page_address(log: &str) -> Option<SocketAddr> {
+    let (address, _) = log.split_once("page: http://")?.1.split_once("/metrics")?;
+    address.parse().ok()
 }
 
 fn kill(signal: &str, pid: u32) {

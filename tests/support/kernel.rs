@@ -50,6 +50,11 @@ pub(crate) fn resident(pid: u32) -> f64 {
     1024.0 * number(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
+/// RssAnon of a process, in bytes: what it has allocated, without its code.
+pub(crate) fn anonymous(pid: u32) -> f64 {
+    1024.0 * number(&format!("/proc/{pid}/status"), "RssAnon:")
+}
+
 fn number(file: &str, name: &str) -> f64 {
     let text = read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
     let row = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{file}: no {name}"));

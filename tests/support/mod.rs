@@ -7,6 +7,8 @@ pub(crate) mod kernel;
 pub(crate) mod load;
 pub(crate) mod page;
 pub(crate) mod procfs;
+pub(crate) mod publishing;
+pub(crate) mod random;
 pub(crate) mod wait;
 
 pub(crate) use agent::Agent;

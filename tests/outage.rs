@@ -1,0 +1,267 @@
+//! Outages: a service that is away for long, and a disk that is full meanwhile. What was measured waits within its
+//! bounds, and lands when they are over.
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use hostgauge_cloudwatch_double::{Double, Fault, Mix};
+
+use support::agent::{among_mounts, hostgauge};
+use support::kernel::{anonymous, resident};
+use support::publishing::{Home, Ledger, Reserved, SECONDS, Stored, which};
+use support::wait::{SOON, wait_until};
+use support::{Agent, Page};
+
+/// The smallest bound that the option takes.
+const MOST_BYTES: u64 = 1 << 20;
+/// How much memory may differ while nothing grows: blocks that come and go.
+const SLACK: f64 = 256.0 * 1024.0;
+
+/// Memory of a process from its first look on.
+struct Memory {
+    pid: u32,
+    first: [f64; 2],
+    most: [f64; 2],
+}
+
+impl Memory {
+    fn of(agent: &Agent) -> Self {
+        let now = Self::read(agent.pid());
+        Self { pid: agent.pid(), first: now, most: now }
+    }
+
+    fn read(pid: u32) -> [f64; 2] {
+        [resident(pid), anonymous(pid)]
+    }
+
+    fn look(&mut self) {
+        let now = Self::read(self.pid);
+        (0..2).for_each(|which| self.most[which] = self.most[which].max(now[which]));
+    }
+
+    /// Holds it to be flat, and tells what it was.
+    fn judge(&self) -> String {
+        let [(rss, most_rss), (anon, most_anon)] = [0, 1].map(|which| (self.first[which], self.most[which]));
+        for (name, first, most) in [("VmRSS", rss, most_rss), ("RssAnon", anon, most_anon)] {
+            assert!(most - first <= SLACK, "{name} grew from {first} to {most} bytes");
+        }
+        let kilobytes = [rss, most_rss, anon, most_anon].map(|bytes| bytes / 1024.0);
+        let [rss, most_rss, anon, most_anon] = kilobytes;
+        format!("VmRSS {rss} kB, then at most {most_rss}; RssAnon {anon} kB, then at most {most_anon}")
+    }
+}
+
+/// Bytes of the spool's files.
+fn spool_bytes(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).expect("the spool's folder").flatten();
+    // A segment may go while it is looked at.
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+}
+
+/// Requests that were stored came newest first.
+fn assert_newest_first(double: &Double) {
+    let stored = double.requests().into_iter().filter(|request| request.stored).filter_map(|request| request.input);
+    let spans: Vec<(u64, u64)> = stored
+        .map(|input| {
+            let starts = || input.metric_data.iter().map(|datum| which(datum).1);
+            (starts().min().expect("no request is empty"), starts().max().expect("no request is empty"))
+        })
+        .collect();
+    assert!(spans.len() > 1, "the newest alone, then the others: {spans:?}");
+    assert!(spans.windows(2).all(|pair| pair[1].1 <= pair[0].0), "newest first: {spans:?}");
+}
+
+/// When the periods of the lines of embedded metric format began.
+fn starts_of(lines: &Path) -> BTreeSet<u64> {
+    let text = fs::read_to_string(lines).expect("the lines");
+    let start = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        line["_aws"]["Timestamp"].as_u64().expect("a time stamp")
+    };
+    text.lines().map(start).collect()
+}
+
+fn sample_for(patience: Duration, memory: &mut Memory, mut look: impl FnMut()) {
+    let end = Instant::now() + patience;
+    while Instant::now() < end {
+        memory.look();
+        look();
+        sleep(Duration::from_millis(250));
+    }
+}
+
+#[test]
+fn an_outage_costs_no_memory_and_no_datum() {
+    let (home, port) = (Home::new(), Reserved::new());
+    let spool = home.path("spool");
+    let own = ["--prometheus-listen", "127.0.0.1:0", "--spool-dir", &spool, "--spool-max-bytes", "1MiB"];
+    let command = home.publish_to(port.address(), hostgauge(&[&SECONDS[..], &own].concat()));
+    let mut agent = Agent::spawn(command);
+    let failed = |page: &Page| {
+        let requests = page.all("hostgauge_delivery_requests_total");
+        requests.filter(|series| series.labels["outcome"] != "accepted").map(|series| series.value).sum::<f64>()
+    };
+    agent.wait_for(SOON, "a first request, at this host's second of ten", |page| (failed(page) > 0.0).then_some(()));
+    sleep(Duration::from_secs(5));
+    let mut memory = Memory::of(&agent);
+    let within_bound = || assert!(spool_bytes(Path::new(&spool)) <= MOST_BYTES);
+
+    sample_for(Duration::from_secs(10), &mut memory, within_bound);
+    let double = port.open();
+    // A hanging request has its end after ten seconds.
+    for (fault, seconds) in [(Fault::Hang, 20), (Fault::Unavailable, 20)] {
+        double.mix(Some(Mix { seed: 0, share: 1.0, faults: vec![fault] }));
+        sample_for(Duration::from_secs(seconds), &mut memory, within_bound);
+    }
+    let page = agent.scrape();
+    let ledger = Ledger::on(&page).expect("a ledger");
+    println!("after {} requests in vain: {ledger:?}, spool {} bytes", failed(&page), spool_bytes(Path::new(&spool)));
+    println!("{}", memory.judge());
+    assert!(ledger.holds() && (ledger.published, ledger.dropped) == (0, 0), "{ledger:?}");
+    assert!(ledger.pending >= 3 * 45, "three series for about a minute: {ledger:?}");
+
+    double.mix(None);
+    let (status, took) = agent.stop("TERM");
+    assert!(status.success() && took < SOON, "{status} after {took:?}: {}", agent.log());
+    let (ledger, stored) = (Ledger::at_exit(&agent.log()), Stored::of(&double));
+    assert!(ledger.holds() && (ledger.pending, ledger.dropped) == (0, 0), "{ledger:?}");
+    assert_eq!((stored.distinct(), stored.doubled()), (ledger.taken, 0), "{ledger:?}");
+    assert_newest_first(&double);
+}
+
+#[test]
+fn an_outage_that_outgrows_the_spool_costs_the_oldest() {
+    let (home, port) = (Home::new(), Reserved::new());
+    let spool = home.path("spool");
+    // Long names fill it soon.
+    let paths: Vec<String> = (0..50).map(|number| home.path(&format!("{number:0>250}"))).collect();
+    paths.iter().for_each(|path| fs::create_dir(path).expect("a folder"));
+    // Lines beside it tell which windows there were.
+    let lines = home.path("lines.json");
+    let own =
+        ["--prometheus-listen", "127.0.0.1:0", "--spool-dir", &spool, "--spool-max-bytes", "1MiB", "--emf", &lines];
+    let names = ["used_bytes", "available_bytes", "size_bytes"].map(|name| format!("hostgauge_filesystem_{name}"));
+    let names = names.iter().flat_map(|name| ["--cloudwatch-metric", name]);
+    let paths = paths.iter().flat_map(|path| ["--disk-path", path]);
+    let all: Vec<&str> = SECONDS.into_iter().chain(own).chain(names).chain(paths).collect();
+    let mut agent = Agent::spawn(home.publish_to(port.address(), hostgauge(&all)));
+    let look = |page: &Page| {
+        let (bytes, ledger) = (spool_bytes(Path::new(&spool)), Ledger::on(page)?);
+        assert!(bytes <= MOST_BYTES && ledger.holds(), "{bytes} bytes, {ledger:?}");
+        Some(ledger)
+    };
+    let dropped = |page: &Page| look(page).map(|ledger| ledger.dropped);
+    let full = agent.wait_for(4 * SOON, "a full spool", |page| dropped(page).filter(|dropped| *dropped > 0));
+    let mut memory = Memory::of(&agent);
+    wait_until(4 * SOON, "more of the oldest go", || {
+        memory.look();
+        dropped(&agent.scrape()).filter(|dropped| *dropped > 4 * full).ok_or_else(|| agent.log())
+    });
+    println!("{}", memory.judge());
+    agent.wait_for_log("the spool is full");
+
+    let double = port.open();
+    let (status, took) = agent.stop("TERM");
+    assert!(status.success() && took < SOON, "{status} after {took:?}: {}", agent.log());
+    let (ledger, stored) = (Ledger::at_exit(&agent.log()), Stored::of(&double));
+    println!("{ledger:?}, {} seconds kept", stored.starts().len());
+    assert!(ledger.holds() && ledger.pending == 0, "{ledger:?}");
+    assert_eq!((stored.distinct(), stored.doubled()), (ledger.published, 0), "{ledger:?}");
+    let (all, kept) = (starts_of(&home.file("lines.json")), stored.starts());
+    assert!(kept.iter().rev().eq(all.iter().rev().take(kept.len())), "the newest are kept: {kept:?} of {all:?}");
+    assert_newest_first(&double);
+}
+
+/// A disk of a megabyte that only the agent has mounted.
+struct SmallDisk {
+    /// As the agent sees it.
+    at: String,
+    home: Home,
+}
+
+impl SmallDisk {
+    fn new() -> Self {
+        let home = Home::new();
+        let at = home.path("disk");
+        fs::create_dir(&at).expect("a folder");
+        Self { at, home }
+    }
+
+    fn start(&self, port: &Reserved) -> Agent {
+        let spool = format!("{}/spool", self.at);
+        let script = format!("mount -t tmpfs -o size=1m tmpfs {}", self.at);
+        let metrics = ["hostgauge_filesystem_used_bytes", "hostgauge_cpu_core_utilization_percent"];
+        let metrics = metrics.iter().flat_map(|name| ["--cloudwatch-metric", name]);
+        let all: Vec<&str> = SECONDS.into_iter().chain(["--spool-dir", &spool]).chain(metrics).collect();
+        Agent::spawn(self.home.publish_to(port.address(), among_mounts(&script, &all)))
+    }
+
+    /// A file of the disk as the test sees it.
+    fn file(&self, agent: &Agent, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}/{name}", agent.pid(), self.at))
+    }
+
+    /// Takes all that is left of it.
+    fn fill(&self, agent: &Agent) {
+        let mut file = fs::File::create(self.file(agent, "filler")).expect("a file");
+        while file.write(&[0; 4096]).is_ok_and(|written| written > 0) {}
+    }
+
+    fn free(&self, agent: &Agent) {
+        fs::remove_file(self.file(agent, "filler")).expect("removed");
+    }
+}
+
+#[test]
+fn a_full_disk_costs_durability_only() {
+    if fs::metadata("/proc/self").map_or(0, |own| own.uid()) != 0 {
+        println!("skipped: mounting takes root");
+        return;
+    }
+    let (disk, port) = (SmallDisk::new(), Reserved::new());
+    let mut agent = disk.start(&port);
+    let durable = |page: &Page| page.get("hostgauge_delivery_durable", &[("exporter", "cloudwatch")]);
+    let becomes = |figure: f64, what: &str| {
+        agent.wait_for(2 * SOON, what, |page| (durable(page) == Some(figure)).then_some(()));
+    };
+    let windows = |more: u64| {
+        let taken = |page: &Page| Ledger::on(page).map_or(0, |ledger| ledger.taken);
+        let before = taken(&agent.scrape());
+        agent.wait_for(SOON, "more windows", |page| (taken(page) >= before + 3 * more).then_some(()));
+    };
+    windows(2);
+    becomes(1.0, "on disk");
+    for _ in 0..2 {
+        disk.fill(&agent);
+        becomes(0.0, "in memory, for the disk is full");
+        windows(3);
+        disk.free(&agent);
+        becomes(1.0, "on disk again, for there is room");
+        windows(1);
+    }
+    for words in ["cannot be written: No space left on device", "can be written again"] {
+        let said = || Some(agent.log()).filter(|log| log.matches(words).count() == 2);
+        wait_until(SOON, &format!("the log says twice: {words}"), || said().ok_or_else(|| agent.log()));
+    }
+    let ledger = Ledger::on(&agent.scrape()).expect("a ledger");
+    assert!(ledger.holds() && (ledger.published, ledger.dropped) == (0, 0), "{ledger:?}");
+
+    let double = port.open();
+    // While it runs, since a stop alone would send at once, too.
+    let landed = |page: &Page| Ledger::on(page).filter(|now| now.published >= ledger.taken);
+    agent.wait_for(4 * SOON, "all that waited lands", landed);
+    let (status, took) = agent.stop("TERM");
+    assert!(status.success() && took < SOON, "{status} after {took:?}: {}", agent.log());
+    let (ledger, stored) = (Ledger::at_exit(&agent.log()), Stored::of(&double));
+    println!("{ledger:?}");
+    assert!(ledger.holds() && (ledger.pending, ledger.dropped, ledger.ambiguous) == (0, 0, 0), "{ledger:?}");
+    assert_eq!((stored.distinct(), stored.doubled()), (ledger.taken, 0), "{ledger:?}");
+}
