@@ -136,10 +136,15 @@ impl Agent {
         });
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        kill(signal, self.pid());
+    }
+
     /// Sends it a signal, and waits for its end and that of its log.
     pub(crate) fn stop(&mut self, signal: &str) -> (ExitStatus, Duration) {
         let start = Instant::now();
-        kill(signal, self.pid());
+        self.signal(signal);
         let status = end_of(&mut self.child.0, &format!("the end after SIG{signal}"));
         let took = start.elapsed();
         self.log.whole();

@@ -2,11 +2,14 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of it")]
 
 pub(crate) mod agent;
+#[cfg(feature = "cloudwatch")]
+pub(crate) mod cloudwatch;
 pub(crate) mod http;
 pub(crate) mod kernel;
 pub(crate) mod load;
 pub(crate) mod page;
 pub(crate) mod procfs;
+#[cfg(feature = "cloudwatch")]
 pub(crate) mod publishing;
 pub(crate) mod random;
 pub(crate) mod wait;

@@ -105,7 +105,7 @@ impl Ledger {
 
     /// Of the log, where it stands at the end.
     pub(crate) fn at_exit(log: &str) -> Self {
-        let line = log.lines().find(|line| line.contains(" data taken = ") && line.contains("cloudwatch: "));
+        let line = log.lines().rev().find(|line| line.contains(" data taken = ") && line.contains("cloudwatch: "));
         let line = line.unwrap_or_else(|| panic!("no ledger in the log:\n{log}"));
         let before = |words: &str| {
             let number = line.split_once(words).and_then(|(before, _)| before.split(' ').next_back());

@@ -147,11 +147,11 @@ impl Publisher {
                     if let Some(destination) = &destination {
                         log::info!("cloudwatch: publishing to {destination}");
                     }
-                    // Who waits for it does so until it is told.
-                    let _ = tell.send(Ok(destination));
                     runtime.block_on(async {
                         let clock = Box::new(SystemTime::now);
                         let delivery = Delivery::new(service, publication, spool, clock, theirs, rhythm);
+                        // Who waits for it does so until it is told. From now on it shows what the spool holds.
+                        let _ = tell.send(Ok(destination));
                         delivery.run(taken, until).await;
                     });
                 }
