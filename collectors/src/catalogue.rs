@@ -309,7 +309,7 @@ rows! {
         absent: NO_EXPORTER,
         ..GAUGE
     };
-    /// The data given up. `invalid`: they break a documented limit; `refused`: the service refused them; `too_old`: two
+    /// The data given up. `invalid_name`, `invalid_dimension`, `invalid_value`: they break a documented limit; `refused`: the service refused them; `too_old`: two
     /// weeks; `full`: the spool was, and these were the oldest; `damaged`: the spool's file was; `overrun`: windows
     /// closed faster than they could be stored; `unwritable`: the output was.
     DELIVERY_DROPPED = Metric {

@@ -6,31 +6,46 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Reason {
-    /// A name, dimension, number of values or value that the service is documented to refuse.
-    Invalid = 0,
+    /// Its name is one that the service is documented to refuse.
+    InvalidName = 0,
+    /// The same of its dimensions: their number, a name or a value.
+    InvalidDimension = 1,
+    /// The same of its figures: not finite, out of range, too many, without a unit of the service's.
+    InvalidValue = 2,
     /// The service refused this datum.
-    Refused = 1,
+    Refused = 3,
     /// Older than the service takes: two weeks.
-    TooOld = 2,
+    TooOld = 4,
     /// The spool (or, without one, the memory set aside) was full, and this was the oldest.
-    Full = 3,
+    Full = 5,
     /// The spool's file was damaged here.
-    Damaged = 4,
+    Damaged = 6,
     /// Windows closed faster than they could be stored or written.
-    Overrun = 5,
+    Overrun = 7,
     /// The output could not be written (embedded metric format only).
-    Unwritable = 6,
+    Unwritable = 8,
 }
 
 impl Reason {
     /// Every reason; a reason's place is its number in the spool.
-    pub const ALL: [Self; 7] =
-        [Self::Invalid, Self::Refused, Self::TooOld, Self::Full, Self::Damaged, Self::Overrun, Self::Unwritable];
+    pub const ALL: [Self; 9] = [
+        Self::InvalidName,
+        Self::InvalidDimension,
+        Self::InvalidValue,
+        Self::Refused,
+        Self::TooOld,
+        Self::Full,
+        Self::Damaged,
+        Self::Overrun,
+        Self::Unwritable,
+    ];
 
     /// One lower-case word or two.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Invalid => "invalid",
+            Self::InvalidName => "invalid_name",
+            Self::InvalidDimension => "invalid_dimension",
+            Self::InvalidValue => "invalid_value",
             Self::Refused => "refused",
             Self::TooOld => "too_old",
             Self::Full => "full",

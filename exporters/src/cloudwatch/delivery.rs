@@ -4,7 +4,7 @@
 //! follows with spare rate. A record leaves the spool when the service has accepted its data, or when they are given up
 //! with a reason. Everything else (throttling, a dead network, expired credentials) only costs time.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -154,27 +154,26 @@ impl<S: Service + 'static> Delivery<S> {
             self.spool.append(&spool::Record { refused: &[(Reason::Overrun, message.overrun)], ..empty(0) });
         }
         let window = &message.window;
+        let time = millis(window.start);
+        let mut refused = BTreeMap::new();
         let mut data = self.publication.data(window);
-        let before = data.len();
         data.retain(|datum| match limits::check(datum) {
             Ok(()) => true,
             Err(refusal) => {
-                if self.told.len() < TOLD && self.told.insert(datum.name.clone()) {
-                    log::error!("cloudwatch: not published: {refusal}");
-                }
+                *refused.entry(refusal.reason).or_default() += 1;
+                self.tell(&datum.name, || format!("not published: {refusal}"));
                 false
             }
         });
-        let time = millis(window.start);
-        let mut refused = [(Reason::Invalid, (before - data.len()) as u32)];
+        let mut refused: Vec<(Reason, u32)> = refused.into_iter().collect();
         let namespace = self.publication.namespace();
         for data in wire::chunks(namespace, data) {
             let number = data.iter().map(|datum| datum.periods).sum();
             let payload = Record { namespace: namespace.to_owned(), data }.encode();
             self.spool.append(&spool::Record { time, data: number, refused: &refused, payload: &payload });
-            refused[0].1 = 0;
+            refused.clear();
         }
-        if refused[0].1 > 0 {
+        if !refused.is_empty() {
             self.spool.append(&spool::Record { refused: &refused, ..empty(time) });
         }
         if self.due.is_none() && self.spool.pending_data() > 0 {

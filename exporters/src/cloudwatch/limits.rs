@@ -12,6 +12,7 @@ use aws_sdk_cloudwatch::types::StandardUnit;
 use crate::StatisticSet;
 use crate::datum::{Datum, Figures};
 use crate::distribution::VALUES;
+use crate::ledger::Reason;
 
 /// The most characters of a namespace, a metric's name and a dimension's name.
 pub const NAME: usize = 255;
@@ -40,6 +41,8 @@ const QUOTED: usize = 60;
 /// Why a datum will not be sent, in one line that names the metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// What about it, for the ledger.
+    pub reason: Reason,
     metric: String,
     problem: String,
 }
@@ -80,7 +83,10 @@ pub fn age(start: u64, now: u64) -> Age {
 ///
 /// The first limit that it breaks.
 pub fn check(datum: &Datum) -> Result<(), Refusal> {
-    check_datum(datum).map_err(|problem| Refusal { metric: quoted(&datum.name), problem })
+    let refuse = |reason| move |problem| Refusal { reason, metric: quoted(&datum.name), problem };
+    name("name", &datum.name).map_err(refuse(Reason::InvalidName))?;
+    dimensions(&datum.dimensions).map_err(refuse(Reason::InvalidDimension))?;
+    figures(datum).map_err(refuse(Reason::InvalidValue))
 }
 
 /// Checks a namespace: 1 to 255 of the letters, digits and `.-_/#:` and space, no colon first, not below `AWS/`.
@@ -112,9 +118,7 @@ pub fn check_dimension_value(value: &str) -> Result<(), String> {
     text("dimension value", value, DIMENSION_VALUE)
 }
 
-fn check_datum(datum: &Datum) -> Result<(), String> {
-    name("name", &datum.name)?;
-    dimensions(&datum.dimensions)?;
+fn figures(datum: &Datum) -> Result<(), String> {
     // The SDK's own list of StandardUnit.
     let unit = &*datum.unit;
     expect(StandardUnit::values().contains(&unit), || {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::cloudwatch::limits;
 use crate::datum::{Datum, Figures};
 use crate::distribution::{Distribution, Scale};
+use crate::ledger::Reason;
 use crate::statistics::StatisticSet;
 
 /// The most metrics of one line.
@@ -43,6 +44,8 @@ pub struct Line {
 pub struct Refused {
     /// Its name.
     pub metric: String,
+    /// For the ledger.
+    pub reason: Reason,
     /// What about it, and what was expected.
     pub why: String,
 }
@@ -54,7 +57,7 @@ pub fn document(namespace: &str, data: &[Datum]) -> Document {
     let mut ordered: Vec<&Datum> = Vec::with_capacity(data.len());
     for datum in data {
         match obstacle(datum) {
-            Some(why) => document.refuse(datum, &why),
+            Some((reason, why)) => document.refuse(datum, reason, &why),
             None => ordered.push(datum),
         }
     }
@@ -66,8 +69,8 @@ pub fn document(namespace: &str, data: &[Datum]) -> Document {
 }
 
 impl Document {
-    fn refuse(&mut self, datum: &Datum, why: &str) {
-        self.refused.push(Refused { metric: datum.name.clone(), why: why.to_owned() });
+    fn refuse(&mut self, datum: &Datum, reason: Reason, why: &str) {
+        self.refused.push(Refused { metric: datum.name.clone(), reason, why: why.to_owned() });
     }
 
     fn write(&mut self, namespace: &str, alike: &[&Datum]) {
@@ -76,7 +79,7 @@ impl Document {
             let (definition, member) = match figures(datum) {
                 Some(figures) => (definition(datum), format!(",{}:{figures}", json(&datum.name))),
                 None => {
-                    self.refuse(datum, "its values do not belong to its statistics");
+                    self.refuse(datum, Reason::InvalidValue, "its values do not belong to its statistics");
                     continue;
                 }
             };
@@ -86,7 +89,9 @@ impl Document {
             }
             match draft.has_room(&datum.name, definition.len() + 1 + member.len()) {
                 true => draft.add(&datum.name, &definition, &member),
-                false => self.refuse(datum, "its names and dimensions do not fit into one line"),
+                false => {
+                    self.refuse(datum, Reason::InvalidDimension, "its names and dimensions do not fit into one line")
+                }
             }
         }
         self.lines.extend(draft.end());
@@ -144,16 +149,16 @@ impl<'a> Draft<'a> {
 }
 
 /// Why a datum fits into no line.
-fn obstacle(datum: &Datum) -> Option<String> {
+fn obstacle(datum: &Datum) -> Option<(Reason, String)> {
     // The service's rules first: it would leave such a metric out without a word.
     if let Err(refusal) = limits::check(datum) {
-        return Some(refusal.to_string());
+        return Some((refusal.reason, refusal.to_string()));
     }
     let names = || datum.dimensions.iter().map(|(name, _)| name.as_str());
     if datum.name == METADATA || names().any(|name| name == METADATA) {
-        Some(format!("the name {METADATA} is the format's own"))
+        Some((Reason::InvalidName, format!("the name {METADATA} is the format's own")))
     } else if names().any(|name| name == datum.name) {
-        Some("it is named like one of its dimensions".to_owned())
+        Some((Reason::InvalidName, "it is named like one of its dimensions".to_owned()))
     } else {
         None
     }

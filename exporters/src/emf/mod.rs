@@ -183,8 +183,8 @@ impl Writer {
     }
 
     fn refuse(&mut self, refused: Vec<Refused>) {
-        self.shared.count(|totals| totals.drop_data(Reason::Invalid, refused.len() as u64));
-        for Refused { metric, why } in refused {
+        for Refused { metric, reason, why } in refused {
+            self.shared.count(|totals| totals.drop_data(reason, 1));
             if self.named.len() < NAMED && !self.named.contains(&metric) {
                 log::warn!("embedded metric format: {metric} is left out: {why}");
                 self.named.insert(metric);
@@ -391,7 +391,7 @@ mod tests {
         bad[0].name = "Host".into();
         emf.publish(bad);
         let totals = settled(&emf);
-        assert_eq!((totals.published, totals.dropped(Reason::Invalid)), (1, 1));
+        assert_eq!((totals.published, totals.dropped(Reason::InvalidName)), (1, 1));
     }
 
     #[test]

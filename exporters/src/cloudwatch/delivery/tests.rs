@@ -351,6 +351,22 @@ fn what_is_lost_on_the_way_back_is_counted_as_ambiguous() {
 }
 
 #[test]
+fn what_breaks_a_limit_is_counted_by_reason_and_costs_nothing_else() {
+    in_time(async {
+        let bench = Bench::start(With { names: &["good", "caf\u{e9}", "huge"], ..ONE });
+        bench.gauges[2].set(1e300);
+        bench.period(5).await;
+        bench.gauges[2].set(1e300);
+        bench.period(5).await;
+        let (status, world) = bench.finish(MINUTE).await;
+        let totals = status.totals;
+        let dropped = (totals.dropped(Reason::InvalidName), totals.dropped(Reason::InvalidValue));
+        assert_eq!((totals.taken, totals.published, dropped), (6, 2, (2, 2)));
+        assert_eq!(world.sizes, [1, 1], "they were never sent");
+    });
+}
+
+#[test]
 fn a_poisoned_datum_is_set_aside_and_the_rest_is_sent() {
     for names_members in [true, false] {
         in_time(async {

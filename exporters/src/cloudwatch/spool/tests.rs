@@ -103,7 +103,7 @@ fn records_are_chosen() {
 fn a_settled_record_is_never_given_again_and_the_totals_go_on() {
     let folder = folder();
     let mut spool = open(&folder);
-    let refused = [(Reason::Invalid, 2), (Reason::Refused, 1)];
+    let refused = [(Reason::InvalidName, 2), (Reason::Refused, 1)];
     spool.append(&Record { time: 1, data: 10, refused: &refused, payload: b"one" });
     spool.append(&Record { time: 2, data: 5, refused: &[], payload: b"two" });
     spool.settle(0, 7, &[(Reason::Refused, 3)]);
@@ -111,7 +111,7 @@ fn a_settled_record_is_never_given_again_and_the_totals_go_on() {
     spool.settle(99, 7, &[]);
     let totals = spool.totals();
     assert_eq!((totals.taken, totals.published), (18, 7));
-    assert_eq!((totals.dropped(Reason::Invalid), totals.dropped(Reason::Refused)), (2, 4));
+    assert_eq!((totals.dropped(Reason::InvalidName), totals.dropped(Reason::Refused)), (2, 4));
     drop(spool);
     let mut spool = open(&folder);
     assert_eq!((sequences(&mut spool), spool.totals()), (vec![1], totals));
@@ -122,10 +122,10 @@ fn a_settled_record_is_never_given_again_and_the_totals_go_on() {
 fn a_record_without_data_only_counts() {
     let folder = folder();
     let mut spool = open(&folder);
-    spool.append(&Record { time: 1, data: 0, refused: &[(Reason::Invalid, 2)], payload: b"" });
+    spool.append(&Record { time: 1, data: 0, refused: &[(Reason::InvalidName, 2)], payload: b"" });
     drop(spool);
     let mut spool = open(&folder);
-    assert_eq!((spool.totals().taken, spool.totals().dropped(Reason::Invalid), all(&mut spool)), (2, 2, vec![]));
+    assert_eq!((spool.totals().taken, spool.totals().dropped(Reason::InvalidName), all(&mut spool)), (2, 2, vec![]));
 }
 
 #[test]
@@ -612,7 +612,7 @@ fn run(steps: Vec<Step>) {
             Step::Append { bytes, data, refused } => {
                 let sequence = spool.book.next_sequence;
                 let payload = payload(sequence, bytes);
-                let refused = [(Reason::Invalid, refused)];
+                let refused = [(Reason::InvalidName, refused)];
                 spool.append(&Record { time: time as u64, data, refused: &refused, payload: &payload });
                 let stored = place(&spool);
                 model.records.insert(sequence, Expected { data, payload, stored, attempted: None, settled: None });
