@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -49,12 +50,21 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
         };
         let hurry = async move {
             let Ok(mut signals) = after.await else { return std::future::pending().await };
-            log::info!("{}: what is not sent yet stays in the spool", signals.next().await);
+            let stopping = Instant::now();
+            let mut name = signals.next().await;
+            while stopping.elapsed() < ONE_SIGNAL {
+                name = signals.next().await;
+            }
+            log::info!("{name}: what is not sent yet stays in the spool");
         };
         agent.run_announced(started, shutdown, hurry).await?;
         Ok(())
     })
 }
+
+/// Within this time it is still the first signal: a terminal and timeout(1) signal a whole group, and what started the
+/// agent often passes the same one on.
+const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
 /// What asks the agent to stop.
 struct Signals {
