@@ -1,0 +1,822 @@
+//! The scenario: which GPUs there are and how they fare. README.md shows one with every key.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// A whole scenario file.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scenario {
+    /// The driver as a whole.
+    pub driver: Driver,
+    /// Functions that misbehave.
+    #[serde(rename = "fault", skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// The GPUs, by index.
+    #[serde(rename = "gpu", skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<Gpu>,
+}
+
+/// The driver as a whole.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Driver {
+    /// What nvmlSystemGetDriverVersion answers; from 580.82 on, fields 251 to 273 have their new numbers. Once it
+    /// differs from what it was when the library was loaded, every call answers LIB_RM_VERSION_MISMATCH (18) until the
+    /// library is loaded anew.
+    pub version: String,
+    /// What nvmlSystemGetNVMLVersion answers; by default "13." and the driver's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nvml: Option<String>,
+    /// The CUDA version, such as "13.0". None: LIBRARY_NOT_FOUND (12), as in a container without the `compute`
+    /// capability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuda: Option<String>,
+    /// The return code of nvmlInit_v2 and nvmlInitWithFlags: 9 no driver, 18 mismatch, 28 no GPU. None: they succeed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_error: Option<u32>,
+}
+
+impl Default for Driver {
+    fn default() -> Self {
+        Self { version: "580.95.05".to_owned(), nvml: None, cuda: Some("13.0".to_owned()), init_error: None }
+    }
+}
+
+/// A function that misbehaves. The first one that fits a call is played.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Its exact name, such as "nvmlDeviceGetSamples", or "*" for all.
+    pub function: String,
+    /// Only for the GPU of this index. None: for all calls, also those about no GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<usize>,
+    /// It does not return for as long as the scenario says so: a wedged driver.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hang: bool,
+    /// It takes so much longer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delay_ms: u64,
+    /// Its return code. None: what it would have answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<u32>,
+}
+
+/// One GPU.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gpu {
+    /// Its identity: "GPU-" and 36 characters. Handles follow it when the order of the file changes.
+    pub uuid: String,
+    /// The product.
+    #[serde(default = "Gpu::default_name")]
+    pub name: String,
+    /// Domain, bus, device and function, such as "00000000:18:00.0".
+    pub pci: String,
+    /// Device and vendor id as one number, as nvmlPciInfo_t has them.
+    #[serde(default = "Gpu::default_device_id")]
+    pub pci_device_id: u32,
+    /// The N of /dev/nvidiaN. None: its index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minor: Option<u32>,
+    /// None: NOT_SUPPORTED.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// Whether it answers.
+    #[serde(default)]
+    pub state: State,
+    /// How busy it is.
+    #[serde(default)]
+    pub load: Load,
+    /// Memory utilization as a part of utilization, 0 to 1: time in which memory was read or written.
+    #[serde(default = "Gpu::default_memory_busy")]
+    pub memory_busy: f64,
+    /// Its memory.
+    #[serde(default)]
+    pub memory: Memory,
+    /// The driver's rings of samples.
+    #[serde(default)]
+    pub ring: Ring,
+    /// Degrees Celsius. None: NOT_SUPPORTED.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_c: Option<u32>,
+    /// Degrees Celsius of the memory (field 82). None: NOT_SUPPORTED.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_temperature_c: Option<u32>,
+    /// Drawn power, from which energy follows.
+    #[serde(default)]
+    pub power: Power,
+    /// The energy counter when the library is loaded; the energy of the load adds to it.
+    #[serde(default)]
+    pub energy_mj: u64,
+    /// Clocks.
+    #[serde(default)]
+    pub clocks: Clocks,
+    /// The bits of nvmlDeviceGetCurrentClocksEventReasons.
+    #[serde(default)]
+    pub clocks_event_reasons: u64,
+    /// Time with reduced clocks, as counters.
+    #[serde(default)]
+    pub throttle: Throttle,
+    /// PCIe traffic while busy.
+    #[serde(default)]
+    pub pcie: Pcie,
+    /// NVLink traffic while busy.
+    #[serde(default)]
+    pub nvlink: NvLink,
+    /// ECC counters. None: NOT_SUPPORTED.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ecc: Option<Ecc>,
+    /// Row remapping. None: NOT_SUPPORTED.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remapped_rows: Option<RemappedRows>,
+    /// Field 230: 0 none, 1 reset, 2 reboot, 3 drain, 4 drain and reset.
+    #[serde(default)]
+    pub recovery_action: u32,
+    /// Encoder utilization, percent.
+    #[serde(default)]
+    pub encoder: u32,
+    /// Decoder utilization, percent.
+    #[serde(default)]
+    pub decoder: u32,
+    /// Speed of its fan in percent. None: NOT_SUPPORTED, as on a card for servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fan: Option<u32>,
+    /// What GPM shows beside utilization.
+    #[serde(default)]
+    pub gpm: Gpm,
+    /// What the card and driver can do.
+    #[serde(default)]
+    pub support: Support,
+    /// Values of further fields by their id, or other values for known ones.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, u64>,
+    /// Events. Append to the list while the agent runs.
+    #[serde(default, rename = "event", skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+    /// What runs on it.
+    #[serde(default, rename = "process", skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<Process>,
+    /// MIG. None: the card has no MIG; without instances it is enabled and empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mig: Option<Mig>,
+}
+
+impl Gpu {
+    /// A GPU of which nothing but the identity is chosen.
+    pub fn new(uuid: &str, pci: &str) -> Self {
+        Self {
+            uuid: uuid.to_owned(),
+            name: Self::default_name(),
+            pci: pci.to_owned(),
+            pci_device_id: Self::default_device_id(),
+            minor: None,
+            serial: None,
+            state: State::Ok,
+            load: Load::default(),
+            memory_busy: Self::default_memory_busy(),
+            memory: Memory::default(),
+            ring: Ring::default(),
+            temperature_c: None,
+            memory_temperature_c: None,
+            power: Power::default(),
+            energy_mj: 0,
+            clocks: Clocks::default(),
+            clocks_event_reasons: 0,
+            throttle: Throttle::default(),
+            pcie: Pcie::default(),
+            nvlink: NvLink::default(),
+            ecc: None,
+            remapped_rows: None,
+            recovery_action: 0,
+            encoder: 0,
+            decoder: 0,
+            fan: None,
+            gpm: Gpm::default(),
+            support: Support::default(),
+            fields: BTreeMap::new(),
+            events: Vec::new(),
+            processes: Vec::new(),
+            mig: None,
+        }
+    }
+
+    fn default_name() -> String {
+        "NVIDIA H100 80GB HBM3".to_owned()
+    }
+
+    fn default_device_id() -> u32 {
+        0x2330_10de
+    }
+
+    fn default_memory_busy() -> f64 {
+        0.5
+    }
+
+    /// The MIG instances, none where MIG is off.
+    pub(crate) fn instances(&self) -> &[Instance] {
+        self.mig.as_ref().filter(|mig| mig.enabled).map_or(&[], |mig| &mig.instances)
+    }
+
+    pub(crate) fn has_mig_on(&self) -> bool {
+        self.mig.as_ref().is_some_and(|mig| mig.enabled)
+    }
+
+    pub(crate) fn pci_address(&self) -> Option<PciAddress> {
+        PciAddress::parse(&self.pci)
+    }
+}
+
+/// Whether a GPU answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It does.
+    #[default]
+    Ok,
+    /// GPU_IS_LOST (15), also when its handle is asked for, and when a GPU after it is looked up by UUID.
+    Lost,
+    /// UNKNOWN (999), also when its handle is asked for.
+    Unknown,
+    /// NO_PERMISSION (4), also when its handle is asked for.
+    NoPermission,
+    /// RESET_REQUIRED (16) but for its identity.
+    ResetRequired,
+    /// NOT_SUPPORTED (3) but for its identity.
+    NotSupported,
+}
+
+/// How busy a GPU is: a percentage, or a cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(untagged, expecting = "expected a percentage (0 to 100), or { share = 0 to 1, period_s = seconds }")]
+pub enum Load {
+    /// Evenly so busy at any time.
+    Percent(f64),
+    /// Fully busy, then idle, again and again.
+    Cycle(DutyCycle),
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self::Percent(0.0)
+    }
+}
+
+/// A load that is fully busy for a share of each period, then idle. Periods are counted from 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DutyCycle {
+    /// 0 to 1.
+    pub share: f64,
+    /// Seconds.
+    pub period_s: f64,
+}
+
+/// Memory in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    /// All there is.
+    pub total: u64,
+    /// Allocated, without what is reserved: what nvidia-smi shows.
+    pub used: u64,
+    /// Kept by driver and firmware.
+    pub reserved: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { total: 80 << 30, used: 0, reserved: 600 << 20 }
+    }
+}
+
+/// The rings of samples: how they are kept, and what is wrong with them.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ring {
+    /// How many samples are kept.
+    pub size: usize,
+    /// Between two samples.
+    pub period_us: u64,
+    /// What is added to every time stamp: a driver whose clock is not the wall clock.
+    pub offset_us: i64,
+    /// Once the GPU was idle for so long, no more samples are taken until it is busy again. None: zeros are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dry_after_s: Option<f64>,
+    /// What a garbage sample says.
+    pub garbage_value: u32,
+    /// Every so-maniest sample is garbage; 0: none.
+    pub garbage_every: u64,
+    /// Every so-maniest sample is there twice; 0: none.
+    pub duplicate_every: u64,
+    /// Every so-maniest sample has no time stamp; 0: none.
+    pub zero_every: u64,
+    /// Neighbours change places.
+    pub unordered: bool,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self {
+            size: 120,
+            period_us: 166_667,
+            offset_us: 0,
+            dry_after_s: None,
+            garbage_value: 808_334_905,
+            garbage_every: 0,
+            duplicate_every: 0,
+            zero_every: 0,
+            unordered: false,
+        }
+    }
+}
+
+/// Power in watts.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Power {
+    /// While idle.
+    pub idle_w: f64,
+    /// While busy.
+    pub peak_w: f64,
+    /// The enforced limit.
+    pub limit_w: f64,
+}
+
+impl Default for Power {
+    fn default() -> Self {
+        Self { idle_w: 70.0, peak_w: 650.0, limit_w: 700.0 }
+    }
+}
+
+/// Clocks in MHz.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clocks {
+    /// Graphics.
+    pub graphics: u32,
+    /// Streaming multiprocessors.
+    pub sm: u32,
+    /// Memory.
+    pub memory: u32,
+    /// Video.
+    pub video: u32,
+}
+
+impl Default for Clocks {
+    fn default() -> Self {
+        Self { graphics: 1980, sm: 1980, memory: 2619, video: 1545 }
+    }
+}
+
+/// Time with reduced clocks, in nanoseconds since the driver was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Throttle {
+    /// By power (field 74).
+    pub power_ns: u64,
+    /// By heat (75).
+    pub thermal_ns: u64,
+    /// By a slower neighbour (76).
+    pub sync_boost_ns: u64,
+    /// By the board's limit (77).
+    pub board_limit_ns: u64,
+    /// By low utilization (78).
+    pub low_utilization_ns: u64,
+    /// By reliability (79).
+    pub reliability_ns: u64,
+    /// Below application clocks, for any reason (80).
+    pub application_clocks_ns: u64,
+    /// Below base clocks (81).
+    pub base_clocks_ns: u64,
+    /// Software thermal slowdown (251; 269 from 580.82 on).
+    pub software_thermal_ns: u64,
+    /// Hardware thermal slowdown (252; 270).
+    pub hardware_thermal_ns: u64,
+    /// Power brake (253; 271).
+    pub power_brake_ns: u64,
+}
+
+/// PCIe traffic while busy, in KiB/s, and errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pcie {
+    /// From the GPU.
+    pub tx_kib_s: u32,
+    /// To the GPU.
+    pub rx_kib_s: u32,
+    /// Packets sent again (field 94).
+    pub replays: u64,
+}
+
+impl Default for Pcie {
+    fn default() -> Self {
+        Self { tx_kib_s: 1 << 20, rx_kib_s: 2 << 20, replays: 0 }
+    }
+}
+
+/// NVLink. Link i carries (i + 1) times `kib_s` while busy, so that no two links show the same; what is received is
+/// half of what is sent, and raw traffic is a tenth more than data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NvLink {
+    /// 0: there is no NVLink.
+    pub links: u32,
+    /// Data sent on link 0 while busy, in KiB/s.
+    pub kib_s: u64,
+    /// What link 0 had sent when the library was loaded, in KiB.
+    pub kib: u64,
+}
+
+/// ECC error counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ecc {
+    /// Corrected since the driver was loaded.
+    pub corrected: u64,
+    /// Uncorrected since the driver was loaded.
+    pub uncorrected: u64,
+    /// Corrected in the card's life.
+    pub corrected_aggregate: u64,
+    /// Uncorrected in the card's life.
+    pub uncorrected_aggregate: u64,
+}
+
+/// Rows of memory that were replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RemappedRows {
+    /// After correctable errors.
+    pub correctable: u32,
+    /// After uncorrectable errors.
+    pub uncorrectable: u32,
+    /// A replacement waits for a reset.
+    pub pending: bool,
+    /// A replacement failed once.
+    pub failed: bool,
+}
+
+/// What GPM shows beside utilization: parts of the busy time, 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gpm {
+    /// Multiprocessors that were busy.
+    pub sm: f64,
+    /// Warps that were active.
+    pub occupancy: f64,
+    /// Tensor operations.
+    pub tensor: f64,
+}
+
+impl Default for Gpm {
+    fn default() -> Self {
+        Self { sm: 0.8, occupancy: 0.4, tensor: 0.3 }
+    }
+}
+
+/// What a card and its driver can do.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Support {
+    /// GPM: Hopper and later.
+    pub gpm: bool,
+    /// nvmlDeviceGetMemoryInfo_v2: driver 510 and later. Without it FUNCTION_NOT_FOUND.
+    pub memory_v2: bool,
+    /// nvmlDeviceGetUtilizationRates and the rings of utilization.
+    pub utilization: bool,
+    /// nvmlDeviceGetProcessUtilization, which finds nothing on Blackwell.
+    pub process_utilization: bool,
+    /// nvmlDeviceGetProcessesUtilizationInfo: driver 550 and later.
+    pub processes_utilization_info: bool,
+    /// The energy counter: Volta and later.
+    pub energy: bool,
+    /// Event types that can be registered, as bits.
+    pub events: u64,
+    /// Field ids that are refused, by the driver's own numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unsupported_fields: Vec<u32>,
+}
+
+impl Default for Support {
+    fn default() -> Self {
+        Self {
+            gpm: true,
+            memory_v2: true,
+            utilization: true,
+            process_utilization: true,
+            processes_utilization_info: true,
+            energy: true,
+            // Everything of nvml.h but the storm, retirement and poison events: XID, ECC, P-state, clock, power, MIG,
+            // unavailable and recovery action.
+            events: 0xc19f,
+            unsupported_fields: Vec::new(),
+        }
+    }
+}
+
+/// An event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// Its type as one bit: 8 is an XID.
+    #[serde(default = "Event::xid_type", rename = "type")]
+    pub kind: u64,
+    /// The XID.
+    #[serde(default)]
+    pub xid: u64,
+    /// The GPU instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gi: Option<u32>,
+    /// The compute instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ci: Option<u32>,
+}
+
+impl Event {
+    /// An XID of the whole GPU.
+    pub fn xid(xid: u64) -> Self {
+        Self { kind: Self::xid_type(), xid, gi: None, ci: None }
+    }
+
+    fn xid_type() -> u64 {
+        8
+    }
+}
+
+/// A process on a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// As the driver says it: of the host or of the namespace, the driver knows.
+    pub pid: u32,
+    /// Which list it is on.
+    #[serde(default)]
+    pub kind: ProcessKind,
+    /// Bytes of GPU memory. None: not available.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// SM utilization in percent; a process with 0 has no sample.
+    #[serde(default)]
+    pub sm: u32,
+    /// Memory utilization in percent.
+    #[serde(default)]
+    pub memory_busy: u32,
+    /// Encoder utilization in percent.
+    #[serde(default)]
+    pub encoder: u32,
+    /// Decoder utilization in percent.
+    #[serde(default)]
+    pub decoder: u32,
+    /// The GPU instance it runs on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gi: Option<u32>,
+    /// The compute instance it runs on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ci: Option<u32>,
+}
+
+/// The list that a process is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProcessKind {
+    /// CUDA.
+    #[default]
+    Compute,
+    /// OpenGL, Vulkan.
+    Graphics,
+    /// CUDA by the multi-process service.
+    Mps,
+}
+
+/// Multi-instance GPU.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mig {
+    /// The current mode.
+    pub enabled: bool,
+    /// How many instances there can be.
+    pub slots: u32,
+    /// Those that there are.
+    #[serde(rename = "instance", skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<Instance>,
+}
+
+impl Default for Mig {
+    fn default() -> Self {
+        Self { enabled: true, slots: 7, instances: Vec::new() }
+    }
+}
+
+/// A MIG instance.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// Where nvmlDeviceGetMigDeviceHandleByIndex finds it. A handle stays with the slot, whatever comes to lie there.
+    pub slot: u32,
+    /// "MIG-" and 36 characters.
+    pub uuid: String,
+    /// The GPU instance.
+    pub gi: u32,
+    /// The compute instance.
+    #[serde(default)]
+    pub ci: u32,
+    /// Slices of the GPU, of 7.
+    #[serde(default = "Instance::one")]
+    pub slices: u32,
+    /// How busy it is, as GPM sees it.
+    #[serde(default)]
+    pub load: Load,
+    /// Its memory.
+    #[serde(default)]
+    pub memory: Memory,
+}
+
+impl Instance {
+    fn one() -> u32 {
+        1
+    }
+}
+
+/// Where a GPU sits on the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PciAddress {
+    pub domain: u32,
+    pub bus: u32,
+    pub device: u32,
+}
+
+impl PciAddress {
+    /// Takes "00000000:18:00.0", "0000:18:00.0" and "18:00.0".
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let number = |text: &str| u32::from_str_radix(text, 16).ok();
+        let (address, _function) = text.split_once('.')?;
+        let mut parts = address.rsplit(':');
+        let (device, bus) = (number(parts.next()?)?, number(parts.next()?)?);
+        let domain = parts.next().map_or(Some(0), number)?;
+        (parts.next().is_none() && bus <= 0xff && device <= 31).then_some(Self { domain, bus, device })
+    }
+}
+
+impl Scenario {
+    /// The scenario that is played when no file is named.
+    pub fn demonstration() -> Self {
+        Self::parse(include_str!("../scenarios/demonstration.toml")).unwrap_or_default()
+    }
+
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, with line and column where the form is.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let scenario: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// The scenario as a file has it.
+    ///
+    /// # Errors
+    ///
+    /// A number above 2^63, which TOML lacks.
+    pub fn to_toml(&self) -> Result<String, String> {
+        toml::to_string(self).map_err(|error| error.to_string())
+    }
+
+    /// Writes the scenario so that a library that plays it sees the old one or the new one, never half of one.
+    ///
+    /// # Errors
+    ///
+    /// As the file system says, or as [`Self::to_toml`].
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let text = self.to_toml().map_err(io::Error::other)?;
+        let beside = path.with_extension("new");
+        fs::write(&beside, text)?;
+        fs::rename(&beside, path)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let mut identities = HashSet::new();
+        for fault in &self.faults {
+            if fault.function != "*" && !crate::functions().any(|name| name == fault.function) {
+                return Err(format!("fault: no function {:?} here", fault.function));
+            }
+        }
+        for (index, gpu) in self.gpus.iter().enumerate() {
+            gpu.check().map_err(|what| format!("gpu {index}: {what}"))?;
+            let uuids = gpu.mig.iter().flat_map(|mig| &mig.instances).map(|instance| &instance.uuid);
+            for identity in uuids.chain([&gpu.uuid, &gpu.pci]) {
+                if !identities.insert(identity) {
+                    return Err(format!("gpu {index}: {identity} is there twice"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Gpu {
+    fn check(&self) -> Result<(), String> {
+        self.load.check()?;
+        self.memory.check()?;
+        if self.pci_address().is_none() {
+            return Err(format!("pci: expected one like 00000000:18:00.0, got {:?}", self.pci));
+        }
+        if !(1..=100_000).contains(&self.ring.size) || self.ring.period_us == 0 {
+            return Err("ring: expected a size of 1 to 100000 and a period above 0".to_owned());
+        }
+        if self.nvlink.links > 1024 || self.nvlink.kib.max(self.nvlink.kib_s) > 1 << 40 {
+            return Err("nvlink: expected at most 1024 links and 2^40 KiB".to_owned());
+        }
+        if let Some(key) = self.fields.keys().find(|key| key.parse::<u32>().is_err()) {
+            return Err(format!("fields: expected ids, got {key:?}"));
+        }
+        for instance in self.mig.iter().flat_map(|mig| &mig.instances) {
+            instance.load.check()?;
+            instance.memory.check()?;
+        }
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn check(&self) -> Result<(), String> {
+        match self.used.checked_add(self.reserved) {
+            Some(sum) if sum <= self.total => Ok(()),
+            _ => Err(format!("memory: expected used + reserved <= total, got {self:?}")),
+        }
+    }
+}
+
+impl Load {
+    fn check(&self) -> Result<(), String> {
+        let good = match self {
+            Self::Percent(percent) => (0.0..=100.0).contains(percent),
+            Self::Cycle(cycle) => (0.0..=1.0).contains(&cycle.share) && (1e-6..=1e6).contains(&cycle.period_s),
+        };
+        if good {
+            Ok(())
+        } else {
+            Err(format!("load: expected 0 to 100, or a share of 0 to 1 of a period, got {self:?}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demonstration_is_a_good_scenario_and_stands_in_the_readme() {
+        let text = include_str!("../scenarios/demonstration.toml");
+        let scenario = Scenario::parse(text).expect("it parses");
+        assert!(scenario.gpus.len() >= 2);
+        assert!(include_str!("../README.md").contains(text), "README.md shows scenarios/demonstration.toml");
+    }
+
+    #[test]
+    fn a_scenario_survives_being_written() {
+        let mut scenario = Scenario::demonstration();
+        scenario.faults.push(Fault { function: "nvmlDeviceGetSamples".into(), error: Some(999), ..Fault::default() });
+        let text = scenario.to_toml().expect("TOML");
+        assert_eq!(Scenario::parse(&text).expect(&text), scenario);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let gpu = "[[gpu]]\nuuid = \"GPU-1\"\npci = \"0000:01:00.0\"\n";
+        for (text, expected) in [
+            (format!("{gpu}colour = 1"), "colour"),
+            (format!("{gpu}load = 101"), "load"),
+            (format!("{gpu}load = \"high\""), "percentage"),
+            (format!("{gpu}[gpu.memory]\ntotal = 1\nused = 2"), "memory"),
+            (format!("{gpu}[gpu.ring]\nsize = 0"), "ring"),
+            (format!("{gpu}{gpu}"), "twice"),
+            ("[[gpu]]\nuuid = \"GPU-1\"\npci = \"here\"".to_owned(), "00000000:18:00.0"),
+            ("[[fault]]\nfunction = \"nvmlDeviceGetSample\"".to_owned(), "no function"),
+        ] {
+            let error = Scenario::parse(&text).expect_err(&text);
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_forms_of_a_bus_address() {
+        let expected = Some(PciAddress { domain: 0, bus: 0x18, device: 0 });
+        for text in ["00000000:18:00.0", "0000:18:00.0", "18:00.0"] {
+            assert_eq!(PciAddress::parse(text), expected, "{text}");
+        }
+        for text in ["", "18", "18:00", "1:2:3:4.0", "100:00.0", "18:20.0", "xx:00.0"] {
+            assert_eq!(PciAddress::parse(text), None, "{text}");
+        }
+    }
+}
