@@ -416,7 +416,8 @@ fn botocore_takes_a_rehearsal_for_a_request() {
         wait_until(SOON, "a period ends", || {
             Some(()).filter(|()| !rehearsal.file("emf").is_empty()).ok_or(String::new())
         });
-        rehearsal.stop();
+        let (status, _) = rehearsal.agent.stop("TERM");
+        assert!(status.success(), "{}", rehearsal.agent.log());
         rehearsal.file("stdout")
     });
     let requests: Vec<Value> = rehearsals
