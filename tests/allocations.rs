@@ -1,4 +1,4 @@
-//! Heap allocations are deterministic, so they are gated: none for a sample, ten at most for a scrape (the HTTP
+//! Heap allocations are deterministic, so they are gated: none for a sample, with GPUs or without, ten at most for a scrape (the HTTP
 //! library's own).
 #![allow(unsafe_code)] // a counting allocator cannot be written without
 
@@ -68,6 +68,22 @@ fn a_sample_allocates_nothing_and_a_scrape_little() {
     let per_ten_ticks = fewest(3, || std::thread::sleep(10 * interval));
     println!("allocations in ten ticks: {per_ten_ticks}");
     assert_eq!(per_ten_ticks, 0);
+    drop(hostgauge);
+
+    // The double's own allocations are not counted: it is a library of its own. It plays its demonstration: three GPUs,
+    // one of them in MIG mode. Ticks are further apart than its samples: else the source of a utilization, a label,
+    // would change from tick to tick.
+    let interval = Duration::from_millis(500);
+    let library = nvidia_ml_double::library().expect("the double is built with the tests");
+    let gpus = Builder::new().interval(interval).nvml_library(library);
+    let (_recorder, hostgauge) = gpus.build().expect("it starts");
+    settle(&hostgauge);
+    assert!(hostgauge.page().contains("hostgauge_gpu_utilization_percent{"), "{}", hostgauge.page());
+    // Until the rings have reached their size and the GPM samples have turns.
+    std::thread::sleep(Duration::from_secs(1));
+    let per_five_ticks = fewest(3, || std::thread::sleep(5 * interval));
+    println!("allocations in five ticks with GPUs: {per_five_ticks}");
+    assert_eq!(per_five_ticks, 0);
     drop(hostgauge);
 
     let slow = Duration::from_secs(60);

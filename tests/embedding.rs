@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use hostgauge::{Builder, CollectError, Collector, Error, Hostgauge, Kind, Metric, Reason, Sample};
@@ -178,4 +178,71 @@ fn what_cannot_be_kept_is_refused() {
         let Err(error) = builder.build() else { panic!("expected: {expected}") };
         assert!(error.to_string().contains(expected), "{error}");
     }
+}
+
+/// Finds nothing at first, and something after each rest; what it must not forget it wants to read in between.
+struct Rests {
+    readings: u32,
+    kept: Arc<AtomicU32>,
+}
+
+impl Collector for Rests {
+    fn name(&self) -> &'static str {
+        "rests"
+    }
+
+    fn may_block(&self) -> bool {
+        true
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        (self.readings == 1).then_some(Duration::from_secs(3))
+    }
+
+    fn forgets_after(&self) -> Option<Duration> {
+        Some(2 * TICK)
+    }
+
+    fn keep_up(&mut self) {
+        self.kept.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn collect(&mut self, out: &mut Vec<Sample>) -> Result<(), CollectError> {
+        self.readings += 1;
+        if self.rest().is_none() {
+            out.push(Sample::new(&DEPTH, f64::from(self.readings)));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_collector_with_nothing_to_read_is_left_alone_and_asked_again() {
+    let kept = Arc::new(AtomicU32::new(0));
+    let collector = Rests { readings: 0, kept: Arc::clone(&kept) };
+    let (_, hostgauge) = Builder::new().host("h").interval(TICK).collector(collector).build().expect("it starts");
+    let begun = Instant::now();
+    wait_until("a sample after the rest", || {
+        let seen = value(&hostgauge, "test_depth").is_some();
+        assert!(
+            seen || !hostgauge.page().contains("\"rests\""),
+            "no health of what is not there: {}",
+            hostgauge.page()
+        );
+        seen
+    });
+    assert!(begun.elapsed() > Duration::from_secs(2), "longer than the patience with a thread that hangs");
+    wait_until("the next ticks", || value(&hostgauge, "test_depth").is_some_and(|readings| readings > 4.0));
+    assert_eq!(value(&hostgauge, "hostgauge_collector_success{Host=\"h\",collector=\"rests\"}"), Some(1.0));
+    assert_eq!(kept.load(Ordering::Relaxed), 0, "ticks come as often as it wants to read");
+}
+
+#[test]
+fn what_a_source_would_forget_is_read_between_the_ticks() {
+    let kept = Arc::new(AtomicU32::new(0));
+    let collector = Rests { readings: 1, kept: Arc::clone(&kept) };
+    let slow = Builder::new().host("h").interval(Duration::from_secs(60)).collector(collector);
+    let (_, hostgauge) = slow.build().expect("it starts");
+    wait_until("a few readings in between", || kept.load(Ordering::Relaxed) > 3);
+    drop(hostgauge);
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use hostgauge_collectors::{Collector, Cpu, Disk, Memory, Roots};
+use hostgauge_collectors::{Collector, Cpu, Disk, Gpu, GpuSelection, Memory, Roots};
 #[cfg(feature = "cloudwatch")]
 use hostgauge_exporters::emf::{Emf, Target as EmfTarget};
 use hostgauge_exporters::prometheus::{Encoding, Format, Page, Server, Site};
@@ -45,6 +45,8 @@ pub struct Builder {
     host: Option<String>,
     interval: Duration,
     disk_paths: Vec<PathBuf>,
+    gpus: GpuSelection,
+    nvml_library: Option<PathBuf>,
     listen: Option<SocketAddr>,
     roots: Roots,
     more: Vec<Box<dyn Collector>>,
@@ -72,6 +74,8 @@ impl Default for Builder {
             host: None,
             interval: Duration::from_secs(1),
             disk_paths: vec!["/".into()],
+            gpus: GpuSelection::All,
+            nvml_library: None,
             listen: None,
             roots: Roots::default(),
             more: Vec::new(),
@@ -87,7 +91,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// CPU, memory and the file system of `/`, each second; no page is served.
+    /// CPU, memory, the file system of `/` and all GPUs, each second; no page is served.
     pub fn new() -> Self {
         Self::default()
     }
@@ -110,6 +114,20 @@ impl Builder {
         self
     }
 
+    /// The GPUs that are measured. Default: all that NVIDIA's driver shows. On a machine without them there are no GPU
+    /// series, and the driver is looked for every five minutes.
+    pub fn gpus(mut self, gpus: GpuSelection) -> Self {
+        self.gpus = gpus;
+        self
+    }
+
+    /// Where NVIDIA's management library is. Default: `libnvidia-ml.so.1` (`nvml.dll`), where the system's loader finds
+    /// it. A path that cannot be loaded is a failure of the collector `gpu`, and tried again.
+    pub fn nvml_library(mut self, path: impl Into<PathBuf>) -> Self {
+        self.nvml_library = Some(path.into());
+        self
+    }
+
     /// Serves the page at this address. Port 0 finds a free one: [`Hostgauge::address`] tells which.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = Some(address);
@@ -122,7 +140,7 @@ impl Builder {
         self
     }
 
-    /// One more collector, beside CPU, memory and disk.
+    /// One more collector, beside CPU, memory, disk and GPUs.
     pub fn collector(mut self, collector: impl Collector + 'static) -> Self {
         self.more.push(Box::new(collector));
         self
@@ -261,6 +279,9 @@ impl Builder {
             vec![Box::new(Cpu::new(&self.roots)), Box::new(Memory::new(&self.roots))];
         if !self.disk_paths.is_empty() {
             all.push(Box::new(Disk::new(&self.roots, &self.disk_paths, self.interval)));
+        }
+        if !self.gpus.is_none() {
+            all.push(Box::new(Gpu::new(self.gpus, self.nvml_library)));
         }
         all.extend(self.more);
         all

@@ -251,19 +251,21 @@ mod tests {
         let utilizations = [
             "hostgauge_cpu_utilization_percent",
             "hostgauge_disk_utilization_percent",
+            "hostgauge_gpu_memory_utilization_percent",
+            "hostgauge_gpu_utilization_percent",
             "hostgauge_memory_utilization_percent",
         ];
         assert_eq!(names(&second()), utilizations);
         assert_eq!(
             names(&Publish { job_kind: JobKind::Transform, ..second() }),
-            [utilizations[0], utilizations[2]],
+            [utilizations[0], utilizations[2], utilizations[3], utilizations[4]],
             "a transform job has no DiskUtilization"
         );
         let more = Publish { metrics: vec!["queue".into(), "hostgauge_cpu_seconds_total".into()], ..second() };
         let listed = more.listed();
         let cumulative: Vec<&str> =
             listed.iter().filter(|listed| listed.cumulative).map(|listed| listed.name.as_str()).collect();
-        assert_eq!((listed.len(), cumulative), (5, vec!["hostgauge_cpu_seconds_total"]));
+        assert_eq!((listed.len(), cumulative), (7, vec!["hostgauge_cpu_seconds_total"]));
     }
 
     static DEVICES: Metric = Metric {

@@ -48,7 +48,8 @@ pub use builder::{Builder, Hostgauge, INTERVALS};
 pub use cloudwatch::{CloudWatch, Publish};
 pub use error::Error;
 pub use hostgauge_collectors::{
-    CollectError, Collector, Device, Kind, Metric, Reason, Roots, Sample, catalogue, sum_over_devices,
+    CollectError, Collector, Device, GpuChoice, GpuSelection, Kind, Metric, NoGpuSelection, Reason, Roots, Sample,
+    catalogue, sum_over_devices,
 };
 #[cfg(feature = "cloudwatch")]
 pub use hostgauge_exporters::{

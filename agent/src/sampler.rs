@@ -38,6 +38,7 @@ struct Shared {
     late: AtomicU64,
     stalled: AtomicU64,
     clock_jumps: AtomicU64,
+    advancing: Mutex<()>,
     running: Mutex<Running>,
     changed: Condvar,
 }
@@ -57,6 +58,8 @@ struct Group {
     done: AtomicU64,
     ticks: AtomicU64,
     overdue: AtomicBool,
+    /// Nothing is asked, and nothing is overdue.
+    resting: AtomicBool,
 }
 
 /// The devices of a collector's health series.
@@ -107,6 +110,7 @@ impl Sampler {
             done: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
             overdue: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
         };
         let shared = Arc::new(Shared {
             clocks,
@@ -116,6 +120,7 @@ impl Sampler {
             late: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             clock_jumps: AtomicU64::new(0),
+            advancing: Mutex::default(),
             running: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -179,7 +184,16 @@ impl Shared {
     fn is_overdue(&self, group: &Group) -> bool {
         let patience = 3 * self.interval + Duration::from_secs(1);
         let done = Duration::from_nanos(group.done.load(Ordering::Relaxed));
-        self.clocks.now().mono.saturating_sub(done) > patience
+        !group.resting.load(Ordering::Relaxed) && self.clocks.now().mono.saturating_sub(done) > patience
+    }
+
+    /// Closes the windows that ended. Every thread does, before its samples: else those of the first tick in a window
+    /// would fall into the one before, whenever the shared thread is a little later.
+    fn advance(&self, clock_jumped: bool) {
+        // The time is read inside, so that it never goes back from one thread to the next.
+        let _advancing = lock(&self.advancing);
+        let wall = UNIX_EPOCH + self.clocks.now().wall;
+        self.pipeline.update(|| self.pipeline.advance(wall, clock_jumped));
     }
 
     /// Takes away the series of every thread whose tick has not come back.
@@ -230,6 +244,8 @@ impl Worker {
     fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         shared.pipeline.with_recorder(|| self.ticks());
+        // What they hold of a driver is let go before the program may end.
+        self.collectors.clear();
         lock(&shared.running).threads -= 1;
         shared.changed.notify_all();
     }
@@ -239,27 +255,57 @@ impl Worker {
         let mut samples = Vec::new();
         let mut schedule = Schedule::new(shared.interval, shared.clocks.now());
         self.tick(&mut samples, true);
-        while !self.sleep_until(schedule.next()) {
+        loop {
+            let rest = self.rest();
+            let due = rest.map_or(schedule.next(), |rest| shared.clocks.now().mono + rest);
+            if self.keep_up_until(due) {
+                return;
+            }
             let now = shared.clocks.now();
+            if rest.is_some() {
+                // The base reading of a new start, not a late tick.
+                shared.groups[self.index].done.store(now.mono.as_nanos() as u64, Ordering::Relaxed);
+                shared.groups[self.index].resting.store(false, Ordering::Relaxed);
+                schedule = Schedule::new(shared.interval, now);
+                self.tick(&mut samples, true);
+                continue;
+            }
             let verdict = schedule.tick(now);
             shared.late.fetch_add(verdict.missed, Ordering::Relaxed);
             if !verdict.keep {
                 log::warn!("a suspend or a long stall: this tick has no samples");
                 shared.stalled.fetch_add(1, Ordering::Relaxed);
             }
-            if self.index == 0 {
-                if verdict.clock_jumped {
-                    log::warn!("the wall clock was set");
-                    shared.clock_jumps.fetch_add(1, Ordering::Relaxed);
-                }
-                shared.pipeline.update(|| shared.pipeline.advance(UNIX_EPOCH + now.wall, verdict.clock_jumped));
-                // After a stall every thread looks overdue.
-                if verdict.keep {
-                    shared.find_overdue();
-                }
+            if self.index == 0 && verdict.clock_jumped {
+                log::warn!("the wall clock was set");
+                shared.clock_jumps.fetch_add(1, Ordering::Relaxed);
+            }
+            shared.advance(verdict.clock_jumped);
+            // After a stall every thread looks overdue.
+            if self.index == 0 && verdict.keep {
+                shared.find_overdue();
             }
             self.tick(&mut samples, verdict.keep);
         }
+    }
+
+    /// How long this thread has nothing to do.
+    fn rest(&self) -> Option<Duration> {
+        let rests = self.collectors.iter().map(|collector| collector.rest());
+        // All of them, or it must tick.
+        rests.min_by_key(|rest| rest.unwrap_or_default()).flatten().filter(|_| self.index != 0)
+    }
+
+    /// Sleeps, and wakes for what a source would forget; true when it is time to stop.
+    fn keep_up_until(&mut self, due: Duration) -> bool {
+        let pace = self.collectors.iter().filter_map(|collector| collector.forgets_after()).min();
+        while let Some(next) = pace.map(|pace| self.shared.clocks.now().mono + pace).filter(|next| *next < due) {
+            if self.rest().is_some() || self.sleep_until(next) {
+                break;
+            }
+            self.collectors.iter_mut().for_each(|collector| collector.keep_up());
+        }
+        self.sleep_until(due)
     }
 
     /// Sleeps; true when it is time to stop. One system call: the condition's futex takes an absolute time.
@@ -285,7 +331,9 @@ impl Worker {
                 samples.truncate(before);
             }
             let failure = outcome.as_ref().err().map(CollectError::reason);
-            group.collectors[index].push(samples, failure, Some(start.elapsed()));
+            if collector.rest().is_none() {
+                group.collectors[index].push(samples, failure, Some(start.elapsed()));
+            }
             if failure != self.failures[index] {
                 match &outcome {
                     Ok(()) => log::info!("{}: whole again", collector.name()),
@@ -308,5 +356,6 @@ impl Worker {
         group.done.store(self.shared.clocks.now().mono.as_nanos() as u64, Ordering::Relaxed);
         group.ticks.fetch_add(1, Ordering::Relaxed);
         group.overdue.store(false, Ordering::Relaxed);
+        group.resting.store(self.rest().is_some(), Ordering::Relaxed);
     }
 }

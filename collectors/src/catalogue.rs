@@ -92,6 +92,13 @@ const PROC_STAT: &str = "/proc/stat";
 const MEMINFO: &str = "/proc/meminfo";
 const STATFS: &str = "statfs(2)";
 
+const NVML: &str = "NVML";
+const GPM: &str = "NVML's GPM";
+const GPU: &[&str] = &["gpu", "uuid"];
+const NO_GPU: &str = "no GPU";
+const NO_ANSWER: &str = "no answer from the GPU";
+const NO_GPM: &str = "GPUs before Hopper; the first reading";
+
 macro_rules! rows {
     ($($(#[$doc:meta])* $id:ident = $row:expr;)*) => {
         $($(#[$doc])* pub static $id: Metric = $row;)*
@@ -230,6 +237,314 @@ rows! {
         absent: "as hostgauge_filesystem_used_bytes",
         ..GAUGE
     };
+    /// Sum over the GPUs of the share of time in which they ran at least one kernel. 100 says that a GPU was never
+    /// idle, not that it was full. The sum is strict: absent while any GPU that was seen since the start has no value,
+    /// because the sum of the others would look like less load; `GPUS` and `GPUS_REPORTING` tell how many are missing.
+    /// A GPU in MIG mode has a value from Hopper on only.
+    GPU_UTILIZATION = Metric {
+        name: "hostgauge_gpu_utilization_percent",
+        cloudwatch: Some("GPUUtilization"),
+        unit: Unit::Percent,
+        range: "0..100*N",
+        help: "Busy share, all GPUs.",
+        source: NVML,
+        absent: "no GPU; any GPU without a value",
+        ..GAUGE
+    };
+    /// The share of the tick in which one GPU ran at least one kernel, from every sample of the driver's ring
+    /// (nvmlDeviceGetSamples); `GPU_SOURCE` says where it had to come from elsewhere, `GPU_COVERAGE` of how much of the
+    /// tick it is the mean. `gpu` is NVML's index, which may change; the UUID does not.
+    GPU_DEVICE_UTILIZATION = Metric {
+        name: "hostgauge_gpu_device_utilization_percent",
+        cloudwatch: Some("GPUUtilization"),
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU,
+        help: "Busy share of a GPU.",
+        source: NVML,
+        absent: "no answer from the GPU; MIG mode before Hopper",
+        ..GAUGE
+    };
+    /// 1 for what the utilization is from. `ring`: every sample of the driver; `gpm`: the GPU's own counters;
+    /// `snapshot`: the driver's last period alone, a second at most, whatever the interval.
+    GPU_SOURCE = Metric {
+        name: "hostgauge_gpu_utilization_source",
+        range: "1",
+        labels: &["gpu", "uuid", "source"],
+        help: "What the utilization is from.",
+        source: NVML,
+        absent: "as hostgauge_gpu_device_utilization_percent",
+        ..GAUGE
+    };
+    /// The share of the tick that the utilization is the mean of: 1 when no sample is missing, 0 for a snapshot.
+    GPU_COVERAGE = Metric {
+        name: "hostgauge_gpu_utilization_coverage_ratio",
+        range: "0..1",
+        labels: GPU,
+        help: "Share of the time that was sampled.",
+        source: NVML,
+        absent: "as hostgauge_gpu_device_utilization_percent",
+        ..GAUGE
+    };
+    /// The busy time behind the percent: `100 * rate(...)` is the utilization at any scrape interval. It counts from
+    /// the start of hostgauge; what happened while the GPU did not answer is in `GPU_UNSAMPLED_SECONDS`.
+    GPU_BUSY_SECONDS = Metric {
+        name: "hostgauge_gpu_busy_seconds_total",
+        unit: Unit::Seconds,
+        labels: GPU,
+        help: "Busy time of a GPU.",
+        source: NVML,
+        absent: NO_ANSWER,
+        ..COUNTER
+    };
+    /// The time that was not busy.
+    GPU_IDLE_SECONDS = Metric {
+        name: "hostgauge_gpu_idle_seconds_total",
+        unit: Unit::Seconds,
+        labels: GPU,
+        help: "Idle time of a GPU.",
+        source: NVML,
+        absent: NO_ANSWER,
+        ..COUNTER
+    };
+    /// The time of which nobody knows whether it was busy: samples overwritten before they were read, a GPU that did
+    /// not answer, a source that has no samples but snapshots.
+    GPU_UNSAMPLED_SECONDS = Metric {
+        name: "hostgauge_gpu_unsampled_seconds_total",
+        unit: Unit::Seconds,
+        labels: GPU,
+        help: "Time not known busy or idle.",
+        source: NVML,
+        absent: NO_ANSWER,
+        ..COUNTER
+    };
+    /// The samples that the driver's ring had, or should have had, and that were not seen.
+    GPU_SAMPLES_LOST = Metric {
+        name: "hostgauge_gpu_samples_lost_total",
+        labels: GPU,
+        help: "Samples missed.",
+        source: NVML,
+        absent: "no ring: MIG mode, old cards",
+        ..COUNTER
+    };
+    /// The driver's samples above 100 %, which is garbage that drivers are known to hand out.
+    GPU_SAMPLES_REJECTED = Metric {
+        name: "hostgauge_gpu_samples_rejected_total",
+        labels: GPU,
+        help: "Samples above 100 %.",
+        source: NVML,
+        absent: "as hostgauge_gpu_samples_lost_total",
+        ..COUNTER
+    };
+    /// Sum over the GPUs of used over total memory: capacity, not bandwidth. Strict like `GPU_UTILIZATION`.
+    GPU_MEMORY_UTILIZATION = Metric {
+        name: "hostgauge_gpu_memory_utilization_percent",
+        cloudwatch: Some("GPUMemoryUtilization"),
+        unit: Unit::Percent,
+        range: "0..100*N",
+        help: "Used memory share, all GPUs.",
+        source: NVML,
+        absent: "no GPU; any GPU without a value",
+        ..GAUGE
+    };
+    /// Used over total memory of one GPU.
+    GPU_DEVICE_MEMORY_UTILIZATION = Metric {
+        name: "hostgauge_gpu_device_memory_utilization_percent",
+        cloudwatch: Some("GPUMemoryUtilization"),
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU,
+        help: "Used memory share of a GPU.",
+        source: NVML,
+        absent: "no answer from the GPU; no memory of its own",
+        ..GAUGE
+    };
+    /// Memory that is allocated, as nvidia-smi shows it: without what driver and firmware reserve, except with drivers
+    /// before 510, which do not tell the two apart.
+    GPU_MEMORY_USED = Metric {
+        name: "hostgauge_gpu_device_memory_used_bytes",
+        unit: Unit::Bytes,
+        labels: GPU,
+        help: "Memory allocated.",
+        source: NVML,
+        absent: "as hostgauge_gpu_device_memory_utilization_percent",
+        ..GAUGE
+    };
+    /// Memory that driver and firmware keep for themselves.
+    GPU_MEMORY_RESERVED = Metric {
+        name: "hostgauge_gpu_device_memory_reserved_bytes",
+        unit: Unit::Bytes,
+        labels: GPU,
+        help: "Memory kept by the driver.",
+        source: NVML,
+        absent: "drivers before 510",
+        ..GAUGE
+    };
+    /// All memory of a GPU: used, reserved and free.
+    GPU_MEMORY_TOTAL = Metric {
+        name: "hostgauge_gpu_device_memory_total_bytes",
+        unit: Unit::Bytes,
+        labels: GPU,
+        help: "Memory.",
+        source: NVML,
+        absent: "as hostgauge_gpu_device_memory_utilization_percent",
+        ..GAUGE
+    };
+    /// The share of the driver's last period in which memory was read or written: nvmlUtilization_t's `memory`, which
+    /// is often taken for how full it is.
+    GPU_MEMORY_CONTROLLER = Metric {
+        name: "hostgauge_gpu_memory_controller_utilization_percent",
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU,
+        help: "Time with memory traffic, last period.",
+        source: NVML,
+        absent: "no answer from the GPU; MIG mode",
+        ..GAUGE
+    };
+    /// The GPUs that are measured, lost ones included: none is forgotten before hostgauge ends.
+    GPUS = Metric {
+        name: "hostgauge_gpus",
+        range: "1..",
+        help: "GPUs, lost ones included.",
+        source: NVML,
+        absent: NO_GPU,
+        ..GAUGE
+    };
+    /// The GPUs with a utilization. Below `GPUS`, the sum is absent.
+    GPUS_REPORTING = Metric {
+        name: "hostgauge_gpus_reporting",
+        help: "GPUs with a utilization.",
+        source: NVML,
+        absent: NO_GPU,
+        ..GAUGE
+    };
+    /// 1 while a GPU answers.
+    GPU_UP = Metric {
+        name: "hostgauge_gpu_up",
+        range: "0 or 1",
+        labels: GPU,
+        help: "1 if the GPU answers.",
+        source: NVML,
+        absent: NO_GPU,
+        ..GAUGE
+    };
+    /// 1 for why `GPU_UP` is 0: `lost` (fell off the bus), `reset_required`, `no_permission`, `blocked` (the device
+    /// cgroup), `gone` (not enumerated any more), `driver_mismatch` and so on.
+    GPU_FAILURE = Metric {
+        name: "hostgauge_gpu_failure",
+        range: "1",
+        labels: &["gpu", "uuid", "reason"],
+        help: "Why the GPU does not answer.",
+        source: NVML,
+        absent: "the GPU answers",
+        ..GAUGE
+    };
+    /// Always 1; the product's name and the address on the bus are labels.
+    GPU_INFO = Metric {
+        name: "hostgauge_gpu_info",
+        range: "1",
+        labels: &["gpu", "uuid", "name", "pci"],
+        help: "Name and address of a GPU.",
+        source: NVML,
+        absent: NO_GPU,
+        ..GAUGE
+    };
+    /// 1 in MIG mode: the GPU is cut up into instances, and has no utilization of its own before Hopper.
+    GPU_MIG = Metric {
+        name: "hostgauge_gpu_mig_enabled",
+        range: "0 or 1",
+        labels: GPU,
+        help: "1 in MIG mode.",
+        source: NVML,
+        absent: "GPUs without MIG",
+        ..GAUGE
+    };
+    /// Share of the time, averaged over the SMs, in which they had a warp: how much of the GPU was used, where
+    /// utilization tells when it was.
+    GPU_SM_UTILIZATION = Metric {
+        name: "hostgauge_gpu_sm_utilization_percent",
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU,
+        help: "Busy share of the SMs.",
+        source: GPM,
+        absent: NO_GPM,
+        ..GAUGE
+    };
+    /// The warps of the SMs over those that they could hold.
+    GPU_OCCUPANCY = Metric {
+        name: "hostgauge_gpu_sm_occupancy_percent",
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU,
+        help: "Warps over the most possible.",
+        source: GPM,
+        absent: NO_GPM,
+        ..GAUGE
+    };
+    /// The work of the tensor cores over the most they could do.
+    GPU_TENSOR_UTILIZATION = Metric {
+        name: "hostgauge_gpu_tensor_utilization_percent",
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU,
+        help: "Busy share of the tensor cores.",
+        source: GPM,
+        absent: NO_GPM,
+        ..GAUGE
+    };
+    /// The bandwidth of the GPU's memory over its peak.
+    GPU_DRAM_UTILIZATION = Metric {
+        name: "hostgauge_gpu_dram_utilization_percent",
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU,
+        help: "Memory bandwidth over its peak.",
+        source: GPM,
+        absent: NO_GPM,
+        ..GAUGE
+    };
+    /// Bytes from the GPU over PCIe, from the mean rate of each tick.
+    GPU_PCIE_SENT = Metric {
+        name: "hostgauge_gpu_pcie_sent_bytes_total",
+        unit: Unit::Bytes,
+        labels: GPU,
+        help: "Sent over PCIe.",
+        source: GPM,
+        absent: NO_GPM,
+        ..COUNTER
+    };
+    /// Bytes to the GPU over PCIe, from the mean rate of each tick.
+    GPU_PCIE_RECEIVED = Metric {
+        name: "hostgauge_gpu_pcie_received_bytes_total",
+        unit: Unit::Bytes,
+        labels: GPU,
+        help: "Received over PCIe.",
+        source: GPM,
+        absent: NO_GPM,
+        ..COUNTER
+    };
+    /// Bytes from the GPU over NVLink, from the mean rate of each tick.
+    GPU_NVLINK_SENT = Metric {
+        name: "hostgauge_gpu_nvlink_sent_bytes_total",
+        unit: Unit::Bytes,
+        labels: GPU,
+        help: "Sent over NVLink.",
+        source: GPM,
+        absent: NO_GPM,
+        ..COUNTER
+    };
+    /// Bytes to the GPU over NVLink, from the mean rate of each tick.
+    GPU_NVLINK_RECEIVED = Metric {
+        name: "hostgauge_gpu_nvlink_received_bytes_total",
+        unit: Unit::Bytes,
+        labels: GPU,
+        help: "Received over NVLink.",
+        source: GPM,
+        absent: NO_GPM,
+        ..COUNTER
+    };
     /// Minimum, maximum and mean of `CPU_UTILIZATION` in the last complete window.
     CPU_WINDOW = Metric {
         name: "hostgauge_cpu_utilization_window_percent",
@@ -249,6 +564,20 @@ rows! {
         name: "hostgauge_disk_utilization_window_percent",
         range: "0..100",
         window_of: Some("hostgauge_disk_utilization_percent"),
+        ..WINDOW
+    };
+    /// Minimum, maximum and mean of `GPU_UTILIZATION` in the last complete window.
+    GPU_WINDOW = Metric {
+        name: "hostgauge_gpu_utilization_window_percent",
+        range: "0..100*N",
+        window_of: Some("hostgauge_gpu_utilization_percent"),
+        ..WINDOW
+    };
+    /// Minimum, maximum and mean of `GPU_MEMORY_UTILIZATION` in the last complete window.
+    GPU_MEMORY_WINDOW = Metric {
+        name: "hostgauge_gpu_memory_utilization_window_percent",
+        range: "0..100*N",
+        window_of: Some("hostgauge_gpu_memory_utilization_percent"),
         ..WINDOW
     };
     /// 1 when the collector's last reading was whole, 0 when something could not be read.
@@ -470,7 +799,7 @@ mod tests {
         }
         assert!(
             ALL.iter()
-                .filter(|row| row.cloudwatch.is_some())
+                .filter(|row| row.cloudwatch.is_some() && row.labels.is_empty())
                 .all(|row| { ALL.iter().any(|other| other.window_of == Some(row.name)) })
         );
     }

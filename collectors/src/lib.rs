@@ -1,6 +1,6 @@
 //! Collectors: readings of a host as samples with a documented meaning.
 //!
-//! A [`Collector`] reads one subject (CPU, memory, disk) and *returns* what it read as [`Sample`]s. A sample is one
+//! A [`Collector`] reads one subject (CPU, memory, disk, GPUs) and *returns* what it read as [`Sample`]s. A sample is one
 //! value of one [`Metric`], the row of the [`catalogue`] that says its name, unit, range and source. A [`Device`] tells
 //! the series of one metric apart: the core, the path. [`Emitter`] carries samples into the `metrics` facade; nothing
 //! else in this crate writes to it, and no exporter is known here.
@@ -31,6 +31,7 @@
 pub mod catalogue;
 mod emit;
 mod error;
+mod gpu;
 mod process;
 mod sample;
 
@@ -43,6 +44,7 @@ mod portable;
 pub use catalogue::{Kind, Metric};
 pub use emit::{Emitter, collect_and_emit, describe};
 pub use error::{CollectError, Reason};
+pub use gpu::{Choice as GpuChoice, Gpu, NoSelection as NoGpuSelection, Selection as GpuSelection};
 #[cfg(target_os = "linux")]
 pub use linux::{cores, cpu::Cpu, disk::Disk, memory::Memory};
 #[cfg(not(target_os = "linux"))]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::catalogue::Metric;
 use crate::error::CollectError;
@@ -57,6 +58,21 @@ pub trait Collector: Send {
     fn may_block(&self) -> bool {
         false
     }
+
+    /// How long there is nothing to ask, as after a reading that found no device. Until then a collector with a thread
+    /// of its own is left alone, and has no health series. `None` while there is.
+    fn rest(&self) -> Option<Duration> {
+        None
+    }
+
+    /// How often [`keep_up`](Self::keep_up) must run between readings that are further apart, because the source
+    /// forgets what is not read in time. `None` where nothing is forgotten.
+    fn forgets_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Reads what the source would forget before the next reading, and keeps it for that.
+    fn keep_up(&mut self) {}
 
     /// Appends one sample for every value that this reading knows. `out` is the caller's reused buffer.
     ///

@@ -18,12 +18,17 @@ use crate::identity::choose;
 /// The library's builder, as configured.
 pub(super) fn builder(configuration: &Configuration) -> Builder {
     let values = &configuration.values;
-    Builder::new()
+    let builder = Builder::new()
         .host(choose(&super::whoami::sources(configuration)))
         .interval(values.interval)
         .disk_paths(&values.disk_paths)
         .roots(values.roots.clone())
-        .shutdown_timeout(values.shutdown_timeout)
+        .gpus(values.gpus.clone())
+        .shutdown_timeout(values.shutdown_timeout);
+    match &values.nvml_library {
+        Some(path) => builder.nvml_library(path),
+        None => builder,
+    }
 }
 
 pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hostgauge_collectors::Roots;
+use hostgauge_collectors::{GpuSelection, Roots};
 
 use crate::builder::INTERVALS;
 use crate::identity;
@@ -19,6 +19,8 @@ pub(super) struct Values {
     pub host: Option<String>,
     pub interval: Duration,
     pub disk_paths: Vec<PathBuf>,
+    pub gpus: GpuSelection,
+    pub nvml_library: Option<PathBuf>,
     pub listen: Option<SocketAddr>,
     pub roots: Roots,
     pub log_format: LogFormat,
@@ -59,6 +61,8 @@ impl Default for Values {
             host: None,
             interval: Duration::ZERO,
             disk_paths: Vec::new(),
+            gpus: GpuSelection::All,
+            nvml_library: None,
             listen: None,
             roots: Roots::default(),
             log_format: LogFormat::Text,
@@ -139,6 +143,31 @@ pub(super) static OPTIONS: &[Opt] = &[
                 values.disk_paths.push(path);
             }
             fits.then_some(())
+        },
+    },
+    Opt {
+        name: "gpus",
+        value_name: "GPUS",
+        default: "all",
+        many: false,
+        help: "Measure these GPUs: all, none, or indices and UUIDs such as 0,2",
+        expected: "all, none, or indices and UUIDs between commas, such as 0,2 or GPU-...",
+        set: |values, text| {
+            values.gpus = text.parse().ok()?;
+            Some(())
+        },
+    },
+    Opt {
+        name: "nvml-library",
+        value_name: "PATH",
+        default: "",
+        many: false,
+        help: "NVIDIA's management library [default: libnvidia-ml.so.1, where the system finds it]",
+        expected: "an absolute path",
+        set: |values, text| {
+            let path = PathBuf::from(text);
+            values.nvml_library = Some(path.is_absolute().then_some(path)?);
+            Some(())
         },
     },
     Opt {
@@ -274,7 +303,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         value_name: "",
         default: "false",
         many: false,
-        help: "Publish each device's series, too, with the dimension AcceleratorId; each is billed. For GPUs, which are to come",
+        help: "Publish each device's series, too, with the dimension AcceleratorId; each is billed",
         expected: "true or false",
         set: |values, text| switch(&mut values.per_device, text),
     },
@@ -449,6 +478,8 @@ mod tests {
         for (name, bad) in [
             ("interval", &["0", "0s", "1ms", "99ms", "61s", "-1s", "1", "fast", ""][..]),
             ("disk-path", &["", "data", "/a\nb"]),
+            ("gpus", &["", "some", "0,", "-1", "GPU-", "all,0"]),
+            ("nvml-library", &["", "libnvidia-ml.so.1"]),
             ("prometheus-listen", &["", "9871", "example.org:80", "127.0.0.1", "127.0.0.1:99999", "Off"]),
             ("host", &["", " ", "a\nb"]),
             ("procfs", &["/no/such/folder", "/etc/passwd"]),

@@ -1,0 +1,149 @@
+//! What the collector asks of a driver, in plain values: the seam between its logic and NVML.
+
+use std::fmt;
+use std::path::Path;
+
+use super::ring::RingSample;
+
+/// An nvmlReturn_t other than 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Code(pub u32);
+
+impl Code {
+    pub(super) const NOT_FOUND: Self = Self(6);
+    pub(super) const DRIVER_NOT_LOADED: Self = Self(9);
+    pub(super) const LIBRARY_NOT_FOUND: Self = Self(12);
+    pub(super) const GPU_NOT_FOUND: Self = Self(28);
+
+    /// The driver is not there, or has no GPU: nothing is wrong with such a machine.
+    pub(super) fn says_no_gpu(self) -> bool {
+        [Self::DRIVER_NOT_LOADED, Self::GPU_NOT_FOUND].contains(&self)
+    }
+
+    /// One call was refused, which a good GPU may do: not supported, not permitted, no data, or an error without a
+    /// meaning. Every other code is about the GPU or the driver as a whole.
+    pub(super) fn is_of_the_call(self) -> bool {
+        matches!(self.0, 3 | 4 | 5 | 6 | 7 | 13 | 20..=27 | 30 | 999)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            1 => "uninitialized",
+            2 => "invalid argument",
+            3 => "not supported",
+            4 => "no permission",
+            6 => "not found",
+            9 => "driver not loaded",
+            13 => "function not found",
+            15 => "GPU is lost",
+            16 => "reset required",
+            17 => "blocked by the operating system",
+            18 => "the library's version is not the kernel module's",
+            28 => "no GPU found",
+            999 => "unknown error",
+            _ => return write!(f, "NVML error {}", self.0),
+        };
+        write!(f, "{name} (NVML error {})", self.0)
+    }
+}
+
+/// Why there is no driver to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LoadError {
+    /// The library cannot be loaded; the loader's words.
+    Library(String),
+    /// It was loaded, and refuses.
+    Refused(Code),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Library(words) => f.write_str(words),
+            Self::Refused(code) => code.fmt(f),
+        }
+    }
+}
+
+/// What a GPU is called, which stays while it is lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub uuid: String,
+    pub name: String,
+    /// The address on the bus, as in sysfs.
+    pub pci: String,
+}
+
+/// Memory of a GPU in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Memory {
+    pub total: u64,
+    /// As nvidia-smi shows it: allocated, without what driver and firmware keep for themselves. With
+    /// [`reserved`](Self::reserved) `None` it is inside.
+    pub used: u64,
+    /// `None` for drivers before 510, which do not tell the two apart.
+    pub reserved: Option<u64>,
+}
+
+/// The driver's last sampling period, in percent, unchecked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    pub gpu: u32,
+    /// Share of time in which memory was read or written; not how full it is.
+    pub memory: u32,
+}
+
+/// Means between two readings of the GPU's own counters, unchecked; NaN where the GPU does not have one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Gpm {
+    /// Percent of the time.
+    pub graphics: f64,
+    /// Percent of the time of all SMs.
+    pub sm: f64,
+    /// Percent of the warps that they could hold.
+    pub occupancy: f64,
+    /// Percent of the peak of the tensor cores.
+    pub tensor: f64,
+    /// Percent of the peak of the memory's bandwidth.
+    pub dram: f64,
+    /// MiB per second.
+    pub pcie_sent: f64,
+    /// MiB per second.
+    pub pcie_received: f64,
+    /// MiB per second.
+    pub nvlink_sent: f64,
+    /// MiB per second.
+    pub nvlink_received: f64,
+}
+
+/// A library that is loaded and initialised. Handles keep it loaded.
+pub(super) trait Driver: Send {
+    /// How many GPUs there are to ask; indices are 0..count.
+    fn count(&self) -> Result<u32, Code>;
+
+    /// The GPU that has this index now. Asked by index, since a look-up by UUID fails while another GPU is lost.
+    fn handle(&self, index: u32) -> Result<Box<dyn Handle>, Code>;
+}
+
+/// One GPU.
+pub(super) trait Handle: Send {
+    fn identity(&self) -> Result<Identity, Code>;
+
+    fn memory(&self) -> Result<Memory, Code>;
+
+    /// Fills `into` with the whole ring of utilization; nothing where the driver has no samples.
+    fn ring(&mut self, into: &mut Vec<RingSample>) -> Result<(), Code>;
+
+    fn snapshot(&self) -> Result<Snapshot, Code>;
+
+    /// Whether the GPU is cut up into instances now.
+    fn mig(&self) -> Result<bool, Code>;
+
+    /// Means since the call before. `None` at the first call, and after one that failed.
+    fn gpm(&mut self) -> Result<Option<Gpm>, Code>;
+}
+
+/// Loads a driver from a library, from the system's where none is named.
+pub(super) type Load = dyn FnMut(Option<&Path>) -> Result<Box<dyn Driver>, LoadError> + Send;

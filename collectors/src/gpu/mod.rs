@@ -1,0 +1,22 @@
+//! GPUs: arithmetic without a driver (numbers and codes in, figures and decisions out), the driver, and the collector
+//! that brings them together.
+
+mod busy;
+mod collector;
+mod device;
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "windows")),
+    allow(dead_code, reason = "there is no driver to answer")
+)]
+mod driver;
+#[cfg(any(target_os = "linux", target_os = "windows"))]
+mod nvml;
+mod ring;
+mod selection;
+mod state;
+mod sum;
+#[allow(dead_code, reason = "for events of the driver, which are not read yet")]
+mod xid;
+
+pub use collector::Gpu;
+pub use selection::{Choice, NoSelection, Selection};

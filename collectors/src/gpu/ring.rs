@@ -1,0 +1,725 @@
+//! The algebra of a driver's sample ring.
+//!
+//! The driver cuts time into periods and writes for each one sample: when the period ended, and for how many percent of
+//! it the GPU was busy. The ring keeps the newest samples only. A *drain* is one reading of all that the ring holds.
+//!
+//! A sample counts once, however often and in whatever order it is handed out. It stands for the time since the sample
+//! before it; where that one is missing, for one period. So the samples of a ring that is drained before it wraps tile
+//! the time without holes, and busy time is then their exact sum, however the drains cut it.
+//!
+//! A period is the median distance of neighbours: it differs per driver and card. Neighbours stand more than one and a
+//! half periods apart only where samples are missing between them (overwritten, or rejected), and the time between is
+//! *lost*: counted, never guessed.
+//!
+//! Timestamps are opaque: only the distance of neighbours means something, so it does not matter whose clock they are
+//! from. How much time passed in all is said by the caller's monotonic clock, in a ledger: every tick opens time, and
+//! every sample and every loss settles some. No more can be lost than is open, so a clock set forward loses no hours;
+//! and when something new is older than what was known, the clock was set back and a new *epoch* begins, whose samples
+//! have no neighbours in the old one. A set clock costs two periods of lost time at most, unless it is set back by less
+//! than what the drain brought: then old and new samples lie among each other, and what their distances miss is lost.
+//!
+//! The mean of a drain is the mean of the time covered. It differs from the mean of all by no more than the share of
+//! time not covered, plus the edges: the newest sample ends up to one period before the drain.
+//!
+//! A ring without new samples says nothing by itself. When none came for [`DRY_AFTER`], a snapshot of 0 says that the
+//! GPU is idle and its driver has stopped sampling: the open time was idle. Any other snapshot, or none, says that the
+//! ring is broken: the open time is lost. Before that, samples are merely not due yet.
+//!
+//! Sources: nvml.h (nvmlDeviceGetSamples, nvmlUtilization_t), ctrl2080perf.h of NVIDIA's open kernel modules (the queue
+//! wraps after about ten seconds).
+
+use std::time::Duration;
+
+use crate::sample::percent;
+
+/// The longest period that nvml.h names for nvmlUtilization_t, in microseconds. Samples further apart are not
+/// neighbours.
+const LONGEST_PERIOD: u64 = 1_000_000;
+/// The shortest period that nvml.h names, in microseconds: what a sample stands for while no distance is known.
+const SHORTEST_PERIOD: u64 = 1_000_000 / 6;
+/// A ring without new samples for so long, in microseconds, is dry; sooner, the next sample may merely not be due.
+const DRY_AFTER: i64 = 2 * LONGEST_PERIOD as i64;
+/// How many of the newest distances the period is the median of.
+const DISTANCES: usize = 64;
+/// More entries than any ring known (72 to 120): what stands beyond is rejected, so that memory stays bounded.
+const LARGEST_ANSWER: usize = 2048;
+/// The fewest samples remembered, to know them again; else twice the longest answer.
+const REMEMBERED: u64 = 256;
+/// The most that one tick can open, in microseconds, so that sums cannot overflow: centuries.
+const LARGEST_TICK: i64 = i64::MAX / 8;
+
+/// One entry of the driver's ring: the fields of nvmlSample_t.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RingSample {
+    /// When its period ended, in microseconds of an unknown clock; 0 in a slot that was never written.
+    pub timestamp: u64,
+    /// Busy share of the period in percent. Above 100 is garbage, and rejected.
+    pub value: u32,
+}
+
+/// What a drain found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// The first drain: the base of the next, nothing measured yet.
+    #[default]
+    Base,
+    /// New samples.
+    Flowing,
+    /// No new samples, and none overdue.
+    Waiting,
+    /// No new samples because the GPU is idle, as the snapshot says.
+    Idle,
+    /// No new samples although some were due: the ring is broken, or the driver does not tell.
+    Silent,
+}
+
+/// What one drain says of the time since the drain before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Drain {
+    pub condition: Condition,
+    /// Busy share of the covered time in percent, 0..=100. `None` when no time was covered.
+    pub mean: Option<f64>,
+    /// How much time its samples stand for, or how much was idle.
+    pub covered: Duration,
+    /// Covered share of the tick, 0..=1. 1 when nothing is missing but the edges.
+    pub coverage: f64,
+    /// Busy time to add to the counter: exact, since percent of microseconds are whole in nanoseconds.
+    pub busy: Duration,
+    /// Covered time that was not busy, to add to the counter.
+    pub idle: Duration,
+    /// The longest time at 0 % that this drain adds to, with what it had before: a stall may be older than the tick.
+    pub longest_idle: Duration,
+    /// Time that passed without a usable sample.
+    pub lost: Duration,
+    /// New samples, each counted once.
+    pub taken: u64,
+    /// Lost time in periods, rounded.
+    pub lost_samples: u64,
+    /// Entries above 100 %, and the snapshot if it is.
+    pub rejected: u64,
+    /// Entries known already, or from before the tick. A ring read whole hands most of its samples out many times.
+    pub duplicate: u64,
+    /// The period as inferred; `None` before two neighbours were seen.
+    pub period: Option<Duration>,
+}
+
+impl Drain {
+    /// Whether the mean is that of the whole tick, edges aside.
+    pub(super) fn is_whole(&self) -> bool {
+        self.mean.is_some() && self.coverage >= 1.0
+    }
+}
+
+/// A sample remembered.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    timestamp: u64,
+    /// The number of samples known when it came, this one included.
+    arrival: u64,
+    epoch: u32,
+    /// `None` when rejected: remembered to be counted once.
+    value: Option<u8>,
+}
+
+/// A new sample with the time it stands for, in microseconds.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    weight: u64,
+    /// The time between it and its neighbour that no sample stands for.
+    gap: u64,
+    value: u8,
+}
+
+/// The ring of one GPU as seen over many drains.
+#[derive(Debug, Default)]
+pub(super) struct Ring {
+    /// By timestamp, each once.
+    seen: Vec<Entry>,
+    arrivals: u64,
+    longest_answer: usize,
+    epoch: u32,
+    /// The newest timestamp of the epoch.
+    newest: Option<u64>,
+    /// In microseconds.
+    period: Option<u64>,
+    /// Time passed that is neither covered nor lost yet, in microseconds. Below zero by no more than a period: where in
+    /// a period the first drain fell is not known.
+    open: i64,
+    /// The time at 0 % up to the newest sample, in microseconds.
+    idle_run: u64,
+    started: bool,
+    /// Buffers kept so that a steady tick allocates nothing.
+    distances: Vec<u64>,
+    spans: Vec<Span>,
+}
+
+/// A duty cycle as the driver gives it, or `None` for garbage.
+pub(super) fn duty(value: u32) -> Option<u8> {
+    u8::try_from(value).ok().filter(|value| *value <= 100)
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(LARGEST_TICK).min(LARGEST_TICK)
+}
+
+fn duration(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+impl Ring {
+    /// Takes in one drain.
+    ///
+    /// - `answer`: all that the ring holds (lastSeenTimeStamp 0: only then is a clock that was set back noticed at
+    ///   once), in any order; empty for NVML_ERROR_NOT_FOUND.
+    /// - `snapshot`: `nvmlUtilization_t::gpu` read beside it, if it answered.
+    /// - `elapsed`: since the drain before, by a monotonic clock; of no meaning on the first.
+    pub(super) fn drain(&mut self, answer: &[RingSample], snapshot: Option<u32>, elapsed: Duration) -> Drain {
+        let mut drain = Drain::default();
+        let known = self.arrivals;
+        self.admit(answer, &mut drain);
+        self.notice_a_clock_set_back(known);
+        self.infer_period();
+        if self.started {
+            let elapsed = micros(elapsed);
+            self.open = self.open.saturating_add(elapsed);
+            self.weigh(known);
+            match self.spans.is_empty() {
+                true => self.interpret_silence(snapshot, elapsed, &mut drain),
+                false => self.settle_spans(elapsed, &mut drain),
+            }
+        }
+        self.started = true;
+        self.forget();
+        drain.period = self.period.map(Duration::from_micros);
+        drain
+    }
+
+    /// Another source answered for all time up to now: what is open here is settled.
+    pub(super) fn settle(&mut self) {
+        self.open = self.open.min(0);
+    }
+
+    /// Remembers every entry not seen before.
+    fn admit(&mut self, answer: &[RingSample], drain: &mut Drain) {
+        drain.rejected += answer.len().saturating_sub(LARGEST_ANSWER) as u64;
+        let answer = &answer[..answer.len().min(LARGEST_ANSWER)];
+        self.longest_answer = self.longest_answer.max(answer.len());
+        for sample in answer.iter().filter(|sample| sample.timestamp != 0) {
+            match self.seen.binary_search_by_key(&sample.timestamp, |entry| entry.timestamp) {
+                Ok(_) => drain.duplicate += 1,
+                Err(at) => {
+                    let value = duty(sample.value);
+                    drain.rejected += u64::from(value.is_none());
+                    self.arrivals += 1;
+                    let entry = Entry { timestamp: sample.timestamp, arrival: self.arrivals, epoch: self.epoch, value };
+                    self.seen.insert(at, entry);
+                }
+            }
+        }
+    }
+
+    /// What came after `known` starts a new epoch if any of it is older than what was known.
+    fn notice_a_clock_set_back(&mut self, known: u64) {
+        let epoch = self.epoch.wrapping_add(1);
+        let mut new = self.seen.iter_mut().filter(|entry| entry.arrival > known && entry.value.is_some()).peekable();
+        let set_back = new.peek().is_some_and(|oldest| self.newest.is_some_and(|newest| oldest.timestamp < newest));
+        for entry in new {
+            self.newest = Some(entry.timestamp);
+            if set_back {
+                entry.epoch = epoch;
+                self.epoch = epoch;
+            }
+        }
+    }
+
+    /// The median, because neither a hole nor a jump of the clock moves it.
+    fn infer_period(&mut self) {
+        let epoch = self.epoch;
+        let usable = self.seen.iter().rev().filter(|entry| entry.epoch == epoch && entry.value.is_some());
+        self.distances.clear();
+        let mut after = None;
+        for entry in usable.take(DISTANCES + 1) {
+            self.distances.extend(after.map(|after: u64| after - entry.timestamp));
+            after = Some(entry.timestamp);
+        }
+        if !self.distances.is_empty() {
+            let middle = (self.distances.len() - 1) / 2;
+            let (_, median, _) = self.distances.select_nth_unstable(middle);
+            self.period = Some((*median).min(LONGEST_PERIOD));
+        }
+    }
+
+    fn period_or_shortest(&self) -> u64 {
+        self.period.unwrap_or(SHORTEST_PERIOD)
+    }
+
+    /// Fills `spans` with the samples that came after `known`, oldest first.
+    fn weigh(&mut self, known: u64) {
+        let (epoch, period) = (self.epoch, self.period_or_shortest());
+        self.spans.clear();
+        let mut before = None;
+        for entry in self.seen.iter().filter(|entry| entry.epoch == epoch) {
+            let Some(value) = entry.value else { continue };
+            if entry.arrival > known {
+                let distance = before.map_or(period, |before: u64| entry.timestamp - before);
+                // Whole numbers of twice the distance, so that no rounding decides.
+                let weight = if distance.saturating_mul(2) <= 3 * period { distance } else { period };
+                self.spans.push(Span { weight, gap: distance - weight, value });
+            }
+            before = Some(entry.timestamp);
+        }
+    }
+
+    /// Credits the new samples, settles what was open before them.
+    fn settle_spans(&mut self, elapsed: i64, drain: &mut Drain) {
+        let period = self.period_or_shortest() as i64;
+        let first = self.first_within(self.open.saturating_add(3 * period));
+        let (mut covered, mut busy, mut gap, mut longest) = (0, 0, 0u64, 0);
+        for span in &self.spans[first..] {
+            covered += span.weight;
+            busy += span.weight * u64::from(span.value);
+            gap = gap.saturating_add(span.gap);
+            let run = if span.gap > 0 { 0 } else { self.idle_run };
+            self.idle_run = if span.value == 0 { run.saturating_add(span.weight) } else { 0 };
+            longest = longest.max(self.idle_run);
+        }
+        let covered = covered as i64;
+        let gap = i64::try_from(gap).unwrap_or(LARGEST_TICK);
+        // A ring's gap is exact where the ledger agrees but for the edge; where it does not, a clock was set.
+        let mut lost = gap.min(self.open - covered + period).max(0);
+        self.open -= covered + lost;
+        // With samples that follow, what was open before this tick is covered or lost.
+        let still_open = (elapsed - covered).max(0) + 2 * period;
+        lost += (self.open - still_open).max(0);
+        self.open = self.open.clamp(-period, still_open);
+
+        drain.condition = Condition::Flowing;
+        drain.taken = (self.spans.len() - first) as u64;
+        drain.duplicate += first as u64;
+        drain.mean = (covered > 0).then(|| percent(busy as f64 / 100.0, covered as f64));
+        drain.covered = duration(covered);
+        let whole = lost == 0 && covered + 2 * period >= elapsed;
+        drain.coverage = if whole { 1.0 } else { share(covered, elapsed) };
+        drain.busy = Duration::from_nanos(busy * 10);
+        drain.idle = drain.covered.saturating_sub(drain.busy);
+        drain.longest_idle = Duration::from_micros(longest);
+        self.lose(lost, drain);
+    }
+
+    /// The first of the newest spans that fit into `room`: a ring may hand out history of which no time is open.
+    fn first_within(&self, room: i64) -> usize {
+        let mut total = 0i64;
+        let fitting = self.spans.iter().rev().take_while(|span| {
+            total += span.weight as i64;
+            total <= room
+        });
+        self.spans.len() - fitting.count()
+    }
+
+    /// No new samples: not due yet, an idle GPU, or a broken ring.
+    fn interpret_silence(&mut self, snapshot: Option<u32>, elapsed: i64, drain: &mut Drain) {
+        drain.rejected += u64::from(snapshot.is_some_and(|value| duty(value).is_none()));
+        if self.open <= DRY_AFTER {
+            drain.condition = Condition::Waiting;
+        } else if snapshot == Some(0) {
+            drain.condition = Condition::Idle;
+            drain.mean = Some(0.0);
+            drain.coverage = 1.0;
+            drain.covered = duration(self.open);
+            drain.idle = drain.covered;
+            self.idle_run = self.idle_run.saturating_add(drain.covered.as_micros() as u64);
+            drain.longest_idle = Duration::from_micros(self.idle_run);
+            self.open = 0;
+        } else {
+            drain.condition = Condition::Silent;
+            self.idle_run = 0;
+            // The last tick stays open: its samples may come with the next drain.
+            let older = (self.open - elapsed).max(0);
+            self.open -= older;
+            self.lose(older, drain);
+        }
+    }
+
+    fn lose(&self, lost: i64, drain: &mut Drain) {
+        let period = self.period_or_shortest().max(1);
+        drain.lost = duration(lost);
+        drain.lost_samples = (drain.lost.as_micros() as u64).saturating_add(period / 2) / period;
+    }
+
+    /// Keeps the samples that the ring may hand out again.
+    fn forget(&mut self) {
+        let keep = REMEMBERED.max(2 * self.longest_answer as u64);
+        let arrivals = self.arrivals;
+        self.seen.retain(|entry| arrivals - entry.arrival < keep);
+    }
+}
+
+fn share(part: i64, whole: i64) -> f64 {
+    if whole > 0 { (part as f64 / whole as f64).clamp(0.0, 1.0) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(timestamp: u64, value: u32) -> RingSample {
+        RingSample { timestamp, value }
+    }
+
+    const SECOND: u64 = 1_000_000;
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_micros((seconds * SECOND as f64) as u64)
+    }
+
+    /// A ring with samples at 1 s, 1.2 s, .. up to `last` (five a second), each with the same value.
+    fn steady(last: u64, value: u32) -> Vec<RingSample> {
+        (0..).map(|i| SECOND + i * SECOND / 5).take_while(|t| *t <= last).map(|t| at(t, value)).collect()
+    }
+
+    /// After a base of one second of samples at 0.2 s.
+    fn based() -> Ring {
+        let mut ring = Ring::default();
+        let base = ring.drain(&steady(2 * SECOND, 0), None, Duration::ZERO);
+        assert_eq!((base.condition, base.mean, base.period), (Condition::Base, None, Some(seconds(0.2))));
+        ring
+    }
+
+    #[test]
+    fn the_mean_is_weighed_by_time() {
+        let mut ring = based();
+        let answer = [at(2_200_000, 100), at(2_400_000, 0), at(2_600_000, 50), at(2_900_000, 0), at(3_000_000, 80)];
+        let drain = ring.drain(&answer, None, seconds(1.0));
+        assert_eq!((drain.condition, drain.taken, drain.lost), (Condition::Flowing, 5, Duration::ZERO));
+        assert_eq!((drain.mean, drain.coverage), (Some(38.0), 1.0));
+        assert_eq!((drain.busy, drain.idle, drain.longest_idle), (seconds(0.38), seconds(0.62), seconds(0.3)));
+    }
+
+    #[test]
+    fn a_sample_counts_once() {
+        let mut ring = based();
+        let mut answer = steady(3 * SECOND, 60);
+        answer.extend(answer.clone());
+        answer.reverse();
+        let drain = ring.drain(&answer, None, seconds(1.0));
+        assert_eq!((drain.taken, drain.duplicate, drain.busy), (5, 17, seconds(0.6)));
+        let again = ring.drain(&answer, None, Duration::from_millis(100));
+        assert_eq!((again.condition, again.taken, again.busy), (Condition::Waiting, 0, Duration::ZERO));
+    }
+
+    #[test]
+    fn garbage_is_rejected_once_and_its_time_is_lost() {
+        let mut ring = based();
+        let mut answer = steady(3 * SECOND, 50);
+        answer[7].value = 808_334_905;
+        answer.extend([at(0, 0), at(0, 77), at(u64::MAX, u32::MAX), at(7, 101)]);
+        let drain = ring.drain(&answer, None, seconds(1.0));
+        assert_eq!((drain.taken, drain.rejected), (4, 3));
+        assert_eq!((drain.mean, drain.covered, drain.lost), (Some(50.0), seconds(0.8), seconds(0.2)));
+        assert_eq!((drain.coverage, drain.lost_samples), (0.8, 1));
+        assert_eq!(ring.drain(&answer, None, seconds(0.1)).rejected, 0);
+    }
+
+    #[test]
+    fn a_wrapped_ring_loses_time_and_says_so() {
+        let mut ring = based();
+        let kept: Vec<_> = steady(32 * SECOND, 100).split_off(106);
+        let drain = ring.drain(&kept, None, seconds(30.0));
+        assert_eq!((drain.taken, drain.mean, drain.covered), (50, Some(100.0), seconds(10.0)));
+        assert_eq!((drain.lost, drain.lost_samples), (seconds(20.0), 100));
+        assert!((drain.coverage - 1.0 / 3.0).abs() < 1e-9 && !drain.is_whole());
+    }
+
+    #[test]
+    fn an_idle_ring_is_told_from_a_broken_one() {
+        for (snapshot, condition, mean, rejected) in [
+            (Some(0), Condition::Idle, Some(0.0), 0),
+            (Some(40), Condition::Silent, None, 0),
+            (Some(101), Condition::Silent, None, 1),
+            (None, Condition::Silent, None, 0),
+        ] {
+            let mut ring = based();
+            assert_eq!(ring.drain(&[], snapshot, seconds(2.0)).condition, Condition::Waiting);
+            let drain = ring.drain(&[], snapshot, seconds(2.0));
+            assert_eq!((drain.condition, drain.mean, drain.rejected), (condition, mean, rejected));
+            let (idle, lost) = if mean.is_some() { (4.0, 0.0) } else { (0.0, 2.0) };
+            assert_eq!((drain.idle, drain.lost, drain.busy), (seconds(idle), seconds(lost), Duration::ZERO));
+            assert_eq!(drain.longest_idle, seconds(idle));
+        }
+    }
+
+    #[test]
+    fn a_gpu_that_wakes_loses_no_more_than_the_tick() {
+        let mut ring = based();
+        for _ in 0..100 {
+            ring.drain(&[], Some(0), seconds(5.0));
+        }
+        let answer: Vec<_> = (1..=15).map(|i| at(504 * SECOND + i * SECOND / 5, 100)).collect();
+        let drain = ring.drain(&answer, Some(100), seconds(5.0));
+        assert_eq!((drain.mean, drain.covered), (Some(100.0), seconds(3.0)));
+        assert!(drain.lost >= seconds(2.0) && drain.lost <= seconds(2.2), "{drain:?}");
+        let next: Vec<_> = (16..=40).map(|i| at(504 * SECOND + i * SECOND / 5, 0)).collect();
+        assert_eq!(ring.drain(&next, Some(0), seconds(5.0)).longest_idle, seconds(5.0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_costs_two_periods_at_most() {
+        for jump in [-3600.0, -3.0, 0.0, 3.0, 1e9] {
+            let mut ring = Ring::default();
+            let start = 1e7;
+            let clock = |i: i64, jump: f64| ((start + jump) * SECOND as f64) as u64 + (i * 200_000) as u64;
+            let mut held: Vec<_> = (0..50).map(|i| at(clock(i, if jump < 0.0 { 0.0 } else { jump }), 0)).collect();
+            if jump > 0.0 {
+                held = (0..50).map(|i| at(clock(i, 0.0), 0)).collect();
+            }
+            ring.drain(&held, None, Duration::ZERO);
+            held.drain(..25);
+            // Off the grid of the old samples, so that every one is told from them.
+            held.extend((50..75).map(|i| at(clock(i, jump) + u64::from(jump != 0.0), 100)));
+            let drain = ring.drain(&held, Some(100), seconds(5.0));
+            assert_eq!((drain.taken, drain.mean, drain.busy), (25, Some(100.0), seconds(5.0)), "{jump}");
+            assert!(drain.lost <= seconds(0.4), "{jump}: {drain:?}");
+            held.drain(..25);
+            held.extend((75..100).map(|i| at(clock(i, jump) + u64::from(jump != 0.0), 50)));
+            let drain = ring.drain(&held, Some(50), seconds(5.0));
+            assert_eq!((drain.taken, drain.mean, drain.lost), (25, Some(50.0), Duration::ZERO), "{jump}");
+        }
+    }
+
+    #[test]
+    fn a_hole_that_a_set_clock_hides_is_lost_all_the_same() {
+        let mut ring = based();
+        let first = ring.drain(&steady(4 * SECOND, 50), None, seconds(10.0));
+        assert_eq!((first.covered, first.coverage, first.lost), (seconds(2.0), 0.2, Duration::ZERO));
+        // The eight seconds may still come with this drain; they do not.
+        let second = ring.drain(&steady(5 * SECOND, 50), None, seconds(1.0));
+        assert_eq!((second.covered, second.coverage, second.lost), (seconds(1.0), 1.0, seconds(7.6)));
+    }
+
+    #[test]
+    fn history_that_no_open_time_stands_for_is_not_counted() {
+        let mut ring = Ring::default();
+        assert_eq!(ring.drain(&[], None, Duration::ZERO).condition, Condition::Base);
+        let drain = ring.drain(&steady(21 * SECOND, 100), None, seconds(1.0));
+        assert!(drain.covered <= seconds(1.6) && drain.duplicate >= 90, "{drain:?}");
+        assert_eq!(drain.coverage, 1.0);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_a_steady_tick_allocates_nothing() {
+        let mut ring = Ring::default();
+        let answer: Vec<_> = (1..=3 * LARGEST_ANSWER as u64).map(|t| at(t * 200_000, 1)).collect();
+        let drain = ring.drain(&answer, None, Duration::ZERO);
+        assert_eq!(drain.rejected, 2 * LARGEST_ANSWER as u64);
+        for round in 1..50 {
+            let answer: Vec<_> = answer.iter().map(|s| at(s.timestamp + round * 13, s.value)).collect();
+            ring.drain(&answer, None, seconds(1.0));
+            assert!(ring.seen.len() <= 2 * LARGEST_ANSWER && ring.spans.len() <= LARGEST_ANSWER);
+        }
+
+        let mut ring = Ring::default();
+        let held = |tick: u64| (0..100).map(|i| at((1000 + tick * 5 + i) * 200_000, 1)).collect::<Vec<_>>();
+        for tick in 0..200 {
+            ring.drain(&held(tick), None, seconds(1.0));
+        }
+        let room = |ring: &Ring| (ring.seen.capacity(), ring.spans.capacity(), ring.distances.capacity());
+        let before = room(&ring);
+        for tick in 200..400 {
+            ring.drain(&held(tick), None, seconds(1.0));
+        }
+        assert_eq!(room(&ring), before);
+    }
+
+    /// A driver with a ring of `capacity` samples on a clock of its own.
+    #[derive(Debug, Clone)]
+    struct Driver {
+        capacity: usize,
+        /// When each period truly ended, from 10 s on, and the value.
+        samples: Vec<(u64, u32)>,
+    }
+
+    impl Driver {
+        fn held(&self, now: u64) -> &[(u64, u32)] {
+            let end = self.samples.partition_point(|(t, _)| *t <= now);
+            &self.samples[end.saturating_sub(self.capacity)..end]
+        }
+
+        fn period(&self, index: usize) -> u64 {
+            self.samples[index].0 - self.samples[index - 1].0
+        }
+
+        /// Busy time of `from..to` in microseconds: each value spread evenly over its period.
+        fn busy(&self, from: u64, to: u64) -> f64 {
+            (1..self.samples.len())
+                .map(|i| {
+                    let (start, end) = (self.samples[i - 1].0.max(from), self.samples[i].0.min(to));
+                    end.saturating_sub(start) as f64 * f64::from(self.samples[i].1) / 100.0
+                })
+                .sum()
+        }
+    }
+
+    /// A driver whose period varies by a tenth, and ticks (in microseconds) to drain it at.
+    fn drained_driver() -> impl Strategy<Value = (Driver, Vec<u64>)> {
+        (100_000..=1_000_000u64, 20..120usize).prop_flat_map(|(period, capacity)| {
+            let ring = period * capacity as u64;
+            let value = prop_oneof![Just(0u32), Just(100), 0..=100u32];
+            let sample = (period * 95 / 100..=period * 105 / 100, value);
+            let ticks = proptest::collection::vec(prop_oneof![4 => period..ring, 1 => ring..3 * ring], 1..12);
+            (proptest::collection::vec(sample, 1000), ticks).prop_map(move |(samples, ticks)| {
+                let mut now = 10 * SECOND;
+                let samples = samples.into_iter().map(|(distance, value)| {
+                    now += distance;
+                    (now, value)
+                });
+                (Driver { capacity, samples: samples.collect() }, ticks)
+            })
+        })
+    }
+
+    /// What can be done to an answer: repeats, another order, slots never written, garbage.
+    fn mangle(answer: &mut Vec<RingSample>, seed: u64) {
+        let mut state = seed | 1;
+        let mut next = move |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        for _ in 0..next(20) {
+            let repeated = answer.get(next(answer.len().max(1))).copied();
+            answer.extend(repeated);
+            answer.push(at(0, next(200) as u32));
+            answer.push(at(next(usize::MAX >> 1) as u64, 101 + next(1_000_000) as u32));
+        }
+        for i in (1..answer.len()).rev() {
+            answer.swap(i, next(i + 1));
+        }
+    }
+
+    /// An answer, a snapshot and milliseconds: anything, and often something sensible.
+    fn any_drain() -> impl Strategy<Value = (Vec<(u64, u32)>, Option<u32>, u64)> {
+        let timestamp = prop_oneof![any::<u64>(), 0..5_000_000u64];
+        let value = prop_oneof![any::<u32>(), 0..=100u32];
+        let answer = proptest::collection::vec((timestamp, value), 0..40);
+        (answer, any::<Option<u32>>(), prop_oneof![any::<u64>(), 0..5_000u64])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        // For all rings, periods, values and ticks, and all repeats, orders and garbage among the answers: while every
+        // drain comes before the ring wraps, nothing is lost, and busy time is the sum over the true ring to the
+        // microsecond. From the first drain that comes too late, something is lost.
+        #[test]
+        fn lossless_exactly_when_drained_within_the_ring((driver, ticks) in drained_driver(), seed: u64) {
+            let mut ring = Ring::default();
+            let mut now = driver.samples[driver.capacity].0;
+            let mut answer = Vec::new();
+            for (drain, tick) in std::iter::once(0).chain(ticks).enumerate() {
+                let before = driver.held(now).last().expect("a full ring").0;
+                now += tick;
+                if now >= driver.samples[driver.samples.len() - 1].0 {
+                    break;
+                }
+                let held = driver.held(now);
+                answer.clear();
+                answer.extend(held.iter().map(|(t, value)| at(*t, *value)));
+                mangle(&mut answer, seed.wrapping_add(drain as u64));
+                let got = ring.drain(&answer, None, Duration::from_micros(tick));
+                if drain == 0 {
+                    continue;
+                }
+                let first = driver.samples.iter().position(|(t, _)| *t > before).expect("it goes on");
+                let wrapped = held[0].0 > driver.samples[first].0;
+                prop_assert_eq!(got.lost > Duration::ZERO, wrapped, "{:?}", got);
+                if wrapped {
+                    break;
+                }
+                let new: Vec<usize> = (first..driver.samples.partition_point(|(t, _)| *t <= now)).collect();
+                let busy: u64 = new.iter().map(|i| driver.period(*i) * u64::from(driver.samples[*i].1)).sum();
+                let covered: u64 = new.iter().map(|i| driver.period(*i)).sum();
+                prop_assert_eq!(got.busy, Duration::from_nanos(busy * 10));
+                prop_assert_eq!(got.covered, Duration::from_micros(covered));
+                prop_assert_eq!(got.taken, new.len() as u64);
+                match got.mean {
+                    Some(mean) => {
+                        prop_assert_eq!(got.coverage, 1.0);
+                        prop_assert!((mean - busy as f64 / covered as f64).abs() <= 1e-6);
+                    }
+                    None => prop_assert_eq!((covered, got.condition), (0, Condition::Waiting)),
+                }
+            }
+        }
+
+        // For all of the above, and also drains too late, answers that fail and a clock that is set at any sample: the
+        // mean is off by no more than the share not covered and the edges, time is conserved, and busy time is off by
+        // no more than what was lost and the edges.
+        #[test]
+        fn an_error_is_never_more_than_what_is_said_to_be_lost(
+            (driver, ticks) in drained_driver(),
+            jumps in proptest::collection::vec((0..1000usize, -20_000_000..1_000_000_000i64), 0..3),
+            silent in proptest::collection::vec(prop::bool::weighted(0.2), 12),
+            seed: u64,
+        ) {
+            // What the driver's clock said at each sample; it starts late enough to stay above 0.
+            let clock = |index: usize| {
+                let set: i64 = jumps.iter().filter(|(at, _)| *at <= index).map(|(_, jump)| *jump).sum();
+                (100 * SECOND + driver.samples[index].0).saturating_add_signed(set)
+            };
+            let period = driver.samples[999].0 / 900;
+            let mut ring = Ring::default();
+            let (start, mut now) = (driver.samples[driver.capacity].0, driver.samples[driver.capacity].0);
+            let (mut busy, mut covered, mut lost, mut waiting) = (0.0, 0.0, 0.0, 0);
+            for (drain, tick) in std::iter::once(0).chain(ticks).enumerate() {
+                let before = now;
+                now += tick;
+                if now >= driver.samples[999].0 {
+                    now = before;
+                    break;
+                }
+                let end = driver.samples.partition_point(|(t, _)| *t <= now);
+                let held = end.saturating_sub(driver.capacity)..end;
+                let mut answer: Vec<_> = held.map(|i| at(clock(i), driver.samples[i].1)).collect();
+                mangle(&mut answer, seed.wrapping_add(drain as u64));
+                if drain > 0 && silent[drain % 12] {
+                    answer.clear();
+                }
+                let got = ring.drain(&answer, None, Duration::from_micros(tick));
+                busy += got.busy.as_secs_f64();
+                covered += got.covered.as_secs_f64();
+                lost += got.lost.as_secs_f64();
+                prop_assert!(got.busy <= got.covered && got.busy + got.idle == got.covered);
+                prop_assert!((0.0..=1.0).contains(&got.coverage));
+                waiting = if got.taken == 0 { waiting + tick } else { 0 };
+                if let Some(mean) = got.mean {
+                    prop_assert!((0.0..=100.0).contains(&mean));
+                    // A drain after silence covers the ticks before it too; only its own is held against it here.
+                    if got.covered.as_micros() as u64 <= tick + 2 * period {
+                        let truth = 100.0 * driver.busy(before, now) / tick as f64;
+                        let edges = 100.0 * 3.0 * period as f64 / tick as f64;
+                        let bound = 100.0 * (1.0 - got.coverage) + edges;
+                        prop_assert!((mean - truth).abs() <= bound + 1e-3, "{mean} {truth} {bound} {got:?}");
+                    }
+                }
+            }
+            let elapsed = (now - start) as f64 / 1e6;
+            let edges = 3.0 * (1 + jumps.len()) as f64 * period as f64 / 1e6 + waiting as f64 / 1e6;
+            let truth = driver.busy(start, now) / 1e6;
+            prop_assert!((covered + lost - elapsed).abs() <= edges, "{covered} + {lost} of {elapsed} s");
+            prop_assert!(busy <= truth + edges && truth <= busy + lost + edges, "busy {busy} s of {truth} s");
+        }
+
+        // For all answers whatever: no panic, and all figures within their ranges.
+        #[test]
+        fn any_answer_is_survived(drains in proptest::collection::vec(any_drain(), 0..20)) {
+            let mut ring = Ring::default();
+            for (answer, snapshot, elapsed) in drains {
+                let answer: Vec<_> = answer.into_iter().map(|(t, value)| at(t, value)).collect();
+                let got = ring.drain(&answer, snapshot, Duration::from_millis(elapsed));
+                prop_assert!(got.mean.is_none_or(|mean| (0.0..=100.0).contains(&mean)));
+                prop_assert!((0.0..=1.0).contains(&got.coverage));
+                prop_assert!(got.busy <= got.covered);
+            }
+        }
+    }
+}
