@@ -42,17 +42,10 @@ pub(crate) fn samples(
 mod tests {
     use super::*;
 
-    const RING: Ring = Ring {
-        size: 10,
-        period_us: 100,
-        offset_us: 0,
-        dry_after_s: None,
-        garbage_value: 808_334_905,
-        garbage_every: 0,
-        duplicate_every: 0,
-        zero_every: 0,
-        unordered: false,
-    };
+    /// A small one, otherwise as the scenario has it by default.
+    fn small() -> Ring {
+        Ring { size: 10, period_us: 100, ..Ring::default() }
+    }
 
     fn read(ring: &Ring, now: Micros, last_seen: u64) -> Vec<(u64, u32)> {
         samples(ring, now, last_seen, |_, to| (to / 100) as u32, |from, _| from < 2000)
@@ -60,31 +53,31 @@ mod tests {
 
     #[test]
     fn it_keeps_its_size_and_gives_what_is_newer() {
-        let all = read(&RING, 5050, 0);
+        let all = read(&small(), 5050, 0);
         assert_eq!(all.len(), 10);
         assert_eq!((all[0], all[9]), ((4100, 41), (5000, 50)));
-        assert_eq!(read(&RING, 5050, 4800), [(4900, 49), (5000, 50)]);
-        assert_eq!(read(&RING, 5050, 5000), []);
+        assert_eq!(read(&small(), 5050, 4800), [(4900, 49), (5000, 50)]);
+        assert_eq!(read(&small(), 5050, 5000), []);
     }
 
     #[test]
     fn its_faults_are_as_asked_for() {
-        let ring = Ring { garbage_every: 5, duplicate_every: 4, zero_every: 7, ..RING };
+        let ring = Ring { garbage_every: 5, duplicate_every: 4, zero_every: 7, ..small() };
         let expected = [(4700, 47), (4800, 48), (4800, 48), (0, 49), (5000, 808_334_905)];
         assert_eq!(read(&ring, 5050, 4600), expected);
-        let doubled = read(&Ring { duplicate_every: 1, ..RING }, 5050, 0);
+        let doubled = read(&Ring { duplicate_every: 1, ..small() }, 5050, 0);
         assert_eq!(
             (doubled.len(), doubled[0], doubled[9]),
             (10, (4600, 46), (5000, 50)),
             "what is twice takes two places"
         );
-        assert_eq!(read(&Ring { unordered: true, ..RING }, 5050, 4800), [(5000, 50), (4900, 49)]);
-        assert_eq!(read(&Ring { offset_us: -4000, ..RING }, 5050, 900), [(1000, 50)]);
+        assert_eq!(read(&Ring { unordered: true, ..small() }, 5050, 4800), [(5000, 50), (4900, 49)]);
+        assert_eq!(read(&Ring { offset_us: -4000, ..small() }, 5050, 900), [(1000, 50)]);
     }
 
     #[test]
     fn it_runs_dry_once_idle_for_long_enough() {
-        let ring = Ring { dry_after_s: Some(0.000_3), ..RING };
+        let ring = Ring { dry_after_s: Some(0.000_3), ..small() };
         let times = |now| read(&ring, now, 0).iter().map(|(timestamp, _)| *timestamp).max();
         assert_eq!(times(3050), Some(2200), "the load ended at 2000, and the sample after 2200 saw none of it");
         assert_eq!(times(9000), None);
