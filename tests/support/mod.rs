@@ -4,6 +4,8 @@
 pub(crate) mod agent;
 #[cfg(feature = "cloudwatch")]
 pub(crate) mod cloudwatch;
+pub(crate) mod container;
+pub(crate) mod guest;
 pub(crate) mod http;
 pub(crate) mod kernel;
 pub(crate) mod load;
@@ -12,6 +14,7 @@ pub(crate) mod procfs;
 #[cfg(feature = "cloudwatch")]
 pub(crate) mod publishing;
 pub(crate) mod random;
+pub(crate) mod rootfs;
 pub(crate) mod wait;
 
 pub(crate) use agent::Agent;

@@ -1,0 +1,142 @@
+//! Real containers, by runc: no daemon, no image to pull.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::agent::{Ended, clean, run};
+use super::rootfs::RootFs;
+use super::wait::{SOON, wait_until};
+
+/// What container engines leave a container's root with, as far as it matters here.
+pub(crate) const USUAL: &[&str] = &["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
+
+/// A container to be. It shares the network with the test, so that its page can be read.
+pub(crate) struct Container {
+    id: String,
+    specification: Value,
+}
+
+/// A container that runs; it ends when dropped.
+pub(crate) struct Running {
+    id: String,
+    bundle: tempfile::TempDir,
+    pub pid: u32,
+}
+
+impl Container {
+    /// A container of root with the usual capabilities and no limits, which runs `command`.
+    pub(crate) fn new(name: &str, root: &RootFs, command: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = Command::new("runc").arg("spec").current_dir(folder.path()).status();
+        assert!(made.expect("runc (Debian package runc) starts").success());
+        let text = fs::read_to_string(folder.path().join("config.json")).expect("runc's own specification");
+        let mut specification: Value = serde_json::from_str(&text).expect("JSON");
+        // Tests run side by side, and of one program more than once.
+        let id = format!("hostgauge-{name}-{}", std::process::id());
+        specification["root"] = json!({ "path": root.path("/"), "readonly": false });
+        specification["process"]["terminal"] = json!(false);
+        specification["process"]["args"] = json!(command);
+        specification["process"]["env"] = json!(["PATH=/bin", "AWS_EC2_METADATA_DISABLED=true"]);
+        specification["hostname"] = json!(name);
+        specification["linux"]["cgroupsPath"] = json!(format!("/{id}"));
+        let namespaces = specification["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "network");
+        Self { id, specification }.user(0, USUAL)
+    }
+
+    pub(crate) fn user(mut self, id: u32, capabilities: &[&str]) -> Self {
+        self.specification["process"]["user"] = json!({ "uid": id, "gid": id });
+        let mut sets = json!({ "bounding": capabilities, "effective": capabilities, "permitted": capabilities });
+        if id != 0 {
+            sets["inheritable"] = json!(capabilities);
+            sets["ambient"] = json!(capabilities);
+        }
+        self.specification["process"]["capabilities"] = sets;
+        self
+    }
+
+    pub(crate) fn variable(mut self, assignment: &str) -> Self {
+        let variables = self.specification["process"]["env"].as_array_mut().expect("variables");
+        variables.push(json!(assignment));
+        self
+    }
+
+    pub(crate) fn memory(mut self, bytes: u64) -> Self {
+        self.specification["linux"]["resources"]["memory"] = json!({ "limit": bytes });
+        self
+    }
+
+    /// A quota, in percent of one core.
+    pub(crate) fn cpu(mut self, percent: u32) -> Self {
+        self.specification["linux"]["resources"]["cpu"] = json!({ "quota": percent * 1000, "period": 100_000 });
+        self
+    }
+
+    /// Sees the processes of another container, as in a pod with a shared process namespace.
+    pub(crate) fn beside(mut self, other: &Running) -> Self {
+        let namespaces = self.specification["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+        namespaces.push(json!({ "type": "pid", "path": format!("/proc/{}/ns/pid", other.pid) }));
+        self
+    }
+
+    fn bundle(&self) -> tempfile::TempDir {
+        let bundle = tempfile::tempdir().expect("a folder");
+        fs::write(bundle.path().join("config.json"), self.specification.to_string()).expect("a file");
+        bundle
+    }
+
+    /// Starts it and leaves it running.
+    pub(crate) fn start(self) -> Running {
+        let bundle = self.bundle();
+        let (log, pid_file) = (bundle.path().join("log"), bundle.path().join("pid"));
+        let output = fs::File::create(log).expect("a file");
+        let mut runc = clean("runc", &["run", "--detach", "--bundle"]);
+        runc.arg(bundle.path()).arg("--pid-file").arg(&pid_file).arg(&self.id);
+        runc.stdout(output.try_clone().expect("a file")).stderr(output);
+        let status = runc.status().expect("runc (Debian package runc) starts");
+        let running = |pid| Running { id: self.id.clone(), bundle, pid };
+        let pid = fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok());
+        let running = running(pid.unwrap_or_default());
+        assert!(status.success() && running.pid != 0, "runc does not start {}: {}", running.id, running.log());
+        running
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(self) -> Ended {
+        let bundle = self.bundle();
+        let mut runc = clean("runc", &["run", "--bundle"]);
+        runc.arg(bundle.path()).arg(&self.id);
+        run(&mut runc, "")
+    }
+}
+
+impl Running {
+    /// What it printed.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.bundle.path().join("log")).unwrap_or_default()
+    }
+
+    /// Runs a command in it, to its end.
+    pub(crate) fn exec(&self, command: &[&str]) -> Ended {
+        run(clean("runc", &["exec", &self.id]).args(command), "")
+    }
+
+    /// Kills what runs in it, and waits until its control groups are gone.
+    pub(crate) fn end(&self) {
+        let _ = Command::new("runc").args(["delete", "--force", &self.id]).stderr(Stdio::null()).status();
+        let there = format!("/proc/{}/cgroup", self.pid);
+        wait_until(SOON, "the container's end", || {
+            let text = fs::read_to_string(&there).unwrap_or_default();
+            if text.contains(&self.id) { Err(text) } else { Ok(()) }
+        });
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = Command::new("runc").args(["delete", "--force", &self.id]).stderr(Stdio::null()).status();
+    }
+}
