@@ -95,9 +95,11 @@ const STATFS: &str = "statfs(2)";
 const NVML: &str = "NVML";
 const GPM: &str = "NVML's GPM";
 const GPU: &[&str] = &["gpu", "uuid"];
+const GPU_INSTANCE: &[&str] = &["gpu", "uuid", "mig_uuid"];
 const NO_GPU: &str = "no GPU";
 const NO_ANSWER: &str = "no answer from the GPU";
 const NO_GPM: &str = "GPUs before Hopper; the first reading";
+const NO_INSTANCE_MEMORY: &str = "as hostgauge_gpu_instance_memory_utilization_percent";
 
 macro_rules! rows {
     ($($(#[$doc:meta])* $id:ident = $row:expr;)*) => {
@@ -240,7 +242,8 @@ rows! {
     /// Sum over the GPUs of the share of time in which they ran at least one kernel. 100 says that a GPU was never
     /// idle, not that it was full. The sum is strict: absent while any GPU that was seen since the start has no value,
     /// because the sum of the others would look like less load; `GPUS` and `GPUS_REPORTING` tell how many are missing.
-    /// A GPU in MIG mode has a value from Hopper on only.
+    /// A GPU in MIG mode counts as one, with its own value, from GPM (Hopper and later); else it has none, and the sum
+    /// is absent: the instances' values are of parts of unequal size, and are not added up in its place.
     GPU_UTILIZATION = Metric {
         name: "hostgauge_gpu_utilization_percent",
         cloudwatch: Some("GPUUtilization"),
@@ -336,7 +339,9 @@ rows! {
         absent: "as hostgauge_gpu_samples_lost_total",
         ..COUNTER
     };
-    /// Sum over the GPUs of used over total memory: capacity, not bandwidth. Strict like `GPU_UTILIZATION`.
+    /// Sum over the GPUs of used over total memory: capacity, not bandwidth. Strict like `GPU_UTILIZATION`. A GPU in
+    /// MIG mode counts as one, with all of its memory. In a container that sees only some of its instances the driver
+    /// keeps that to itself, and the sum is absent; `GPU_INSTANCE_MEMORY_UTILIZATION` stands.
     GPU_MEMORY_UTILIZATION = Metric {
         name: "hostgauge_gpu_memory_utilization_percent",
         cloudwatch: Some("GPUMemoryUtilization"),
@@ -458,6 +463,140 @@ rows! {
         help: "1 in MIG mode.",
         source: NVML,
         absent: "GPUs without MIG",
+        ..GAUGE
+    };
+    /// 1 for why an answering GPU has no utilization. `mig`: it is in MIG mode, in which the driver counts none, and
+    /// has no GPM of its own to take its place.
+    GPU_UTILIZATION_ABSENT = Metric {
+        name: "hostgauge_gpu_utilization_absent",
+        range: "1",
+        labels: &["gpu", "uuid", "reason"],
+        help: "Why a GPU that answers has no utilization.",
+        source: NVML,
+        absent: "there is one; no answer from the GPU",
+        ..GAUGE
+    };
+    /// The ticks at which the MIG instances were others than at the tick before. Series of those that are gone end
+    /// there. What changed while the GPU did not answer is not counted.
+    GPU_MIG_CHANGES = Metric {
+        name: "hostgauge_gpu_mig_changes_total",
+        labels: GPU,
+        help: "Times that the MIG instances changed.",
+        source: NVML,
+        absent: "GPUs without MIG; no answer from the GPU",
+        ..COUNTER
+    };
+    /// Always 1 for each MIG instance that is there now. `mig_uuid` is its UUID (`instance` is Prometheus' own label);
+    /// `gpu` and `uuid` are those of the GPU that it is part of; `profile` (such as `1g.10gb`) is empty where the
+    /// driver's name for it has none. `gi` is the GPU instance, which
+    /// has the memory and the counters, `ci` the compute instance in it. Compute instances of one GPU instance show
+    /// the same memory and utilization: a sum must take each `gi` of a `uuid` once.
+    ///
+    /// Nothing of the MIG instances ever ran on a real GPU: only on a double of the driver.
+    GPU_INSTANCE_INFO = Metric {
+        name: "hostgauge_gpu_instance_info",
+        range: "1",
+        labels: &["gpu", "uuid", "mig_uuid", "profile", "gi", "ci"],
+        help: "Profile and numbers of a MIG instance.",
+        source: NVML,
+        absent: "no MIG instance",
+        ..GAUGE
+    };
+    /// Used over total memory of a MIG instance's GPU instance, which all its compute instances share.
+    GPU_INSTANCE_MEMORY_UTILIZATION = Metric {
+        name: "hostgauge_gpu_instance_memory_utilization_percent",
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU_INSTANCE,
+        help: "Used memory share of a MIG instance.",
+        source: NVML,
+        absent: "no MIG instance; it does not tell",
+        ..GAUGE
+    };
+    /// Memory that is allocated in a MIG instance's GPU instance, as `GPU_MEMORY_USED`.
+    GPU_INSTANCE_MEMORY_USED = Metric {
+        name: "hostgauge_gpu_instance_memory_used_bytes",
+        unit: Unit::Bytes,
+        labels: GPU_INSTANCE,
+        help: "Memory allocated in a MIG instance.",
+        source: NVML,
+        absent: NO_INSTANCE_MEMORY,
+        ..GAUGE
+    };
+    /// Memory of a MIG instance's GPU instance that driver and firmware keep for themselves.
+    GPU_INSTANCE_MEMORY_RESERVED = Metric {
+        name: "hostgauge_gpu_instance_memory_reserved_bytes",
+        unit: Unit::Bytes,
+        labels: GPU_INSTANCE,
+        help: "Memory of a MIG instance kept by the driver.",
+        source: NVML,
+        absent: "drivers before 510",
+        ..GAUGE
+    };
+    /// All memory of a MIG instance's GPU instance.
+    GPU_INSTANCE_MEMORY_TOTAL = Metric {
+        name: "hostgauge_gpu_instance_memory_total_bytes",
+        unit: Unit::Bytes,
+        labels: GPU_INSTANCE,
+        help: "Memory of a MIG instance.",
+        source: NVML,
+        absent: NO_INSTANCE_MEMORY,
+        ..GAUGE
+    };
+    /// Share of the tick in which a MIG instance's GPU instance ran at least one kernel: the mean between two readings
+    /// of its own counters (nvmlGpmMigSampleGet). 100 is all of the instance, not of the GPU.
+    GPU_INSTANCE_UTILIZATION = Metric {
+        name: "hostgauge_gpu_instance_utilization_percent",
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU_INSTANCE,
+        help: "Busy share of a MIG instance.",
+        source: GPM,
+        absent: NO_GPM,
+        ..GAUGE
+    };
+    /// Share of the time, averaged over the SMs of a GPU instance, in which they had a warp.
+    GPU_INSTANCE_SM_UTILIZATION = Metric {
+        name: "hostgauge_gpu_instance_sm_utilization_percent",
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU_INSTANCE,
+        help: "Busy share of the SMs of a MIG instance.",
+        source: GPM,
+        absent: NO_GPM,
+        ..GAUGE
+    };
+    /// The warps of a GPU instance's SMs over those that they could hold.
+    GPU_INSTANCE_OCCUPANCY = Metric {
+        name: "hostgauge_gpu_instance_sm_occupancy_percent",
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU_INSTANCE,
+        help: "Warps of a MIG instance over the most possible.",
+        source: GPM,
+        absent: NO_GPM,
+        ..GAUGE
+    };
+    /// The work of a GPU instance's tensor cores over the most they could do.
+    GPU_INSTANCE_TENSOR_UTILIZATION = Metric {
+        name: "hostgauge_gpu_instance_tensor_utilization_percent",
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU_INSTANCE,
+        help: "Busy share of the tensor cores of a MIG instance.",
+        source: GPM,
+        absent: NO_GPM,
+        ..GAUGE
+    };
+    /// The bandwidth of a GPU instance's memory over its peak.
+    GPU_INSTANCE_DRAM_UTILIZATION = Metric {
+        name: "hostgauge_gpu_instance_dram_utilization_percent",
+        unit: Unit::Percent,
+        range: "0..100",
+        labels: GPU_INSTANCE,
+        help: "Memory bandwidth of a MIG instance over its peak.",
+        source: GPM,
+        absent: NO_GPM,
         ..GAUGE
     };
     /// Share of the time, averaged over the SMs, in which they had a warp: how much of the GPU was used, where

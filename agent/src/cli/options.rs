@@ -151,7 +151,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         default: "all",
         many: false,
         help: "Measure these GPUs: all, none, or indices and UUIDs such as 0,2",
-        expected: "all, none, or indices and UUIDs between commas, such as 0,2 or GPU-...",
+        expected: "all, none, or indices and UUIDs between commas, such as 0,2 or GPU-... (MIG instances are measured \
+                   with their GPU)",
         set: |values, text| {
             values.gpus = text.parse().ok()?;
             Some(())

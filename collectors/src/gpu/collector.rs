@@ -28,6 +28,7 @@ const MOST_GPUS: usize = 256;
 /// - **Utilization** is the exact mean over the tick, from every sample of the driver's ring; else from the GPU's own
 ///   counters (GPM, Hopper and later), else from the driver's last period. Which one it was is a series.
 /// - **Memory** is what nvidia-smi shows.
+/// - **MIG instances** have series of their own, by UUID, and are looked up anew at every tick.
 /// - **The sums are strict**: absent while any GPU that was ever seen has no value, since the sum of seven of eight
 ///   would look like less load. A lost GPU keeps its name and says why, and is asked again ever more seldom.
 /// - **Without a driver or GPU** there are no series, and nothing is done but to look again every five minutes.
@@ -149,7 +150,7 @@ impl Gpu {
             LoadError::Library(_) => Code::LIBRARY_NOT_FOUND,
         };
         for gpu in &mut self.gpus {
-            gpu.handle = None;
+            gpu.let_go();
             gpu.refuse(code, now);
         }
         self.driver = None;
@@ -229,7 +230,7 @@ impl Gpu {
             }
         }
         for (gpu, _) in self.gpus.iter_mut().zip(present).filter(|(_, present)| !present) {
-            gpu.handle = None;
+            gpu.let_go();
             gpu.refuse(Code::GPU_NOT_FOUND, now);
         }
         self.gpus.sort_by_key(|gpu| gpu.index.unwrap_or(u32::MAX));

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::busy::{Meter, Source, Tick, Utilization, gpm_percent};
 use super::driver::{Code, Gpm, Handle, Identity, Memory, Snapshot};
+use super::instances::Instances;
 use super::ring::{RingSample, duty};
 use super::state::{Health, Outcome, State};
 use crate::catalogue::{
     GPU_BUSY_SECONDS, GPU_COVERAGE, GPU_DEVICE_MEMORY_UTILIZATION, GPU_DEVICE_UTILIZATION, GPU_DRAM_UTILIZATION,
     GPU_FAILURE, GPU_IDLE_SECONDS, GPU_INFO, GPU_MEMORY_CONTROLLER, GPU_MEMORY_RESERVED, GPU_MEMORY_TOTAL,
-    GPU_MEMORY_USED, GPU_MIG, GPU_NVLINK_RECEIVED, GPU_NVLINK_SENT, GPU_OCCUPANCY, GPU_PCIE_RECEIVED, GPU_PCIE_SENT,
-    GPU_SAMPLES_LOST, GPU_SAMPLES_REJECTED, GPU_SM_UTILIZATION, GPU_SOURCE, GPU_TENSOR_UTILIZATION,
-    GPU_UNSAMPLED_SECONDS, GPU_UP,
+    GPU_MEMORY_USED, GPU_MIG, GPU_MIG_CHANGES, GPU_NVLINK_RECEIVED, GPU_NVLINK_SENT, GPU_OCCUPANCY, GPU_PCIE_RECEIVED,
+    GPU_PCIE_SENT, GPU_SAMPLES_LOST, GPU_SAMPLES_REJECTED, GPU_SM_UTILIZATION, GPU_SOURCE, GPU_TENSOR_UTILIZATION,
+    GPU_UNSAMPLED_SECONDS, GPU_UP, GPU_UTILIZATION_ABSENT,
 };
 use crate::sample::{Device, Sample, percent};
 
@@ -35,6 +36,7 @@ pub(super) struct Known {
     totals: Totals,
     has_ring: bool,
     early: Early,
+    instances: Instances,
 }
 
 /// What tells its series apart, made once.
@@ -43,6 +45,7 @@ struct Labels {
     info: Device,
     sources: [(Source, Device); 3],
     failure: Option<(State, Device)>,
+    absent: Device,
 }
 
 #[derive(Default)]
@@ -98,7 +101,9 @@ struct Answers {
     has_ring: bool,
     gpm: Option<Gpm>,
     mig: Option<bool>,
-    /// The last call that was refused although the GPU is good.
+    /// GPM has no reading to compare with: the next tick has a value.
+    gpm_begins: bool,
+    /// A call that was refused although the GPU is good: the last one, or one that is not permitted.
     refused: Option<Code>,
 }
 
@@ -108,24 +113,37 @@ impl Answers {
         match answer {
             Ok(value) => Ok(Some(value)),
             Err(code) if code.is_of_the_call() => {
-                self.refused = Some(code);
+                // It says more than what the card lacks.
+                if self.refused != Some(Code::NO_PERMISSION) {
+                    self.refused = Some(code);
+                }
                 Ok(None)
             }
             Err(code) => Err(code),
         }
     }
 
-    fn ask(handle: &mut dyn Handle, ring: &mut Vec<RingSample>) -> Result<Self, Code> {
+    fn ask(
+        handle: &mut dyn Handle,
+        ring: &mut Vec<RingSample>,
+        instances: &mut Instances,
+        gpu: &Device,
+    ) -> Result<Self, Code> {
         let mut all = Self::default();
         all.mig = all.part(handle.mig())?;
         all.memory = all.part(handle.memory())?;
+        instances.read(handle, all.mig == Some(true), gpu)?;
         // A GPU in MIG mode has no utilization of its own, whatever a driver may answer.
         if all.mig != Some(true) {
             all.snapshot = all.part(handle.snapshot())?;
             all.has_ring = all.part(handle.ring(ring))?.is_some();
         }
-        all.gpm = all.part(handle.gpm())?.flatten();
-        if all.memory.is_none() && all.snapshot.is_none() && !all.has_ring && all.gpm.is_none() {
+        let gpm = all.part(handle.gpm())?;
+        all.gpm_begins = gpm.is_some_and(|means| means.is_none());
+        all.gpm = gpm.flatten();
+        // In a container that has some of its instances only, the GPU as a whole permits nothing.
+        let is_silent = all.memory.is_none() && all.snapshot.is_none() && !all.has_ring && all.gpm.is_none();
+        if is_silent && instances.is_empty() {
             return Err(all.refused.unwrap_or(Code::NOT_FOUND));
         }
         Ok(all)
@@ -154,6 +172,7 @@ impl Known {
             totals,
             has_ring: false,
             early: Early::default(),
+            instances: Instances::default(),
         }
     }
 
@@ -161,7 +180,8 @@ impl Known {
     pub(super) fn meet(&mut self, index: u32, identity: Identity, handle: Box<dyn Handle>) {
         if (self.index, &self.identity) != (Some(index), &identity) {
             self.labels = Labels::new(Some(index), &identity);
-            (self.index, self.identity, self.handle) = (Some(index), identity, None);
+            (self.index, self.identity) = (Some(index), identity);
+            self.let_go();
         }
         // Found again: no reason to wait. One that was there all the time and does not answer has to.
         if self.handle.is_none() {
@@ -170,6 +190,12 @@ impl Known {
         if self.health.state() != State::Ok {
             self.handle = Some(handle);
         }
+    }
+
+    /// Keeps nothing of the library.
+    pub(super) fn let_go(&mut self) {
+        self.handle = None;
+        self.instances.forget();
     }
 
     /// What people call it.
@@ -190,7 +216,8 @@ impl Known {
     /// Asks it, if that is due, and appends what it says.
     pub(super) fn tick(&mut self, ring: &mut Vec<RingSample>, now: Instant, out: &mut Vec<Sample>) -> Shares {
         let due = self.health.is_due(now);
-        let answers = self.handle.as_mut().filter(|_| due).map(|handle| Answers::ask(handle.as_mut(), ring));
+        let handle = self.handle.as_mut().filter(|_| due);
+        let answers = handle.map(|handle| Answers::ask(handle.as_mut(), ring, &mut self.instances, &self.labels.gpu));
         let answers = match answers {
             Some(Ok(answers)) => {
                 self.health.observe(Outcome::Answered, now);
@@ -199,10 +226,14 @@ impl Known {
             Some(Err(code)) => {
                 self.refuse(code, now);
                 self.early = Early::default();
+                self.instances.forget();
                 None
             }
             None => None,
         };
+        if self.instances.changed() {
+            log::info!("{}: MIG instances: {}", self.title(), self.instances);
+        }
         self.push_health(out);
         answers.map(|answers| self.measure(&answers, ring, now, out)).unwrap_or_default()
     }
@@ -285,6 +316,13 @@ impl Known {
         let source = chosen.map(|chosen| chosen.source);
         let source = self.labels.sources.iter().find(|(name, _)| Some(*name) == source);
         out.extend(source.map(|(_, device)| Sample::of(&GPU_SOURCE, device, 1.0)));
+        if answers.mig == Some(true) && utilization.is_none() && !answers.gpm_begins {
+            out.push(Sample::of(&GPU_UTILIZATION_ABSENT, &self.labels.absent, 1.0));
+        }
+        if answers.mig.is_some() {
+            out.push(Sample::of(&GPU_MIG_CHANGES, &self.labels.gpu, self.instances.changes() as f64));
+        }
+        self.instances.push(out);
         Shares { utilization, memory: filled }
     }
 }
@@ -326,6 +364,7 @@ impl Labels {
             sources: [Source::Ring, Source::Gpm, Source::Snapshot]
                 .map(|source| (source, Device::new([index, uuid, source.as_str()]))),
             failure: None,
+            absent: Device::new([index, uuid, "mig"]),
         }
     }
 }

@@ -10,6 +10,8 @@ use super::ring::RingSample;
 pub(super) struct Code(pub u32);
 
 impl Code {
+    pub(super) const INVALID_ARGUMENT: Self = Self(2);
+    pub(super) const NO_PERMISSION: Self = Self(4);
     pub(super) const NOT_FOUND: Self = Self(6);
     pub(super) const DRIVER_NOT_LOADED: Self = Self(9);
     pub(super) const LIBRARY_NOT_FOUND: Self = Self(12);
@@ -118,6 +120,54 @@ pub(super) struct Gpm {
     pub nvlink_received: f64,
 }
 
+/// A UUID or name as the driver writes it: text, then zeros. It can be copied, so that asking for one at each tick
+/// allocates nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Text(pub [u8; Self::LENGTH]);
+
+impl Text {
+    /// The most that the driver writes: NVML_DEVICE_UUID_V2_BUFFER_SIZE, and that of names.
+    pub(super) const LENGTH: usize = 96;
+
+    /// Without the zeros; empty where it is no text.
+    pub(super) fn as_str(&self) -> &str {
+        let text = self.0.split(|byte| *byte == 0).next().unwrap_or_default();
+        str::from_utf8(text).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What tells a MIG instance from every other that was or will be. Neither half alone does: a GPU instance's number is
+/// given again, and a UUID says nothing of whose memory and counters it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InstanceKey {
+    pub uuid: Text,
+    /// The GPU instance, which owns memory and counters; its compute instances share them.
+    pub gi: u32,
+}
+
+/// A MIG instance that was found in a slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub key: InstanceKey,
+    /// The GPU instance's, certainly of this key.
+    pub memory: Result<Memory, Code>,
+}
+
+/// What a MIG instance is, for as long as it is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct InstanceTitle {
+    /// Such as `1g.10gb`; empty where the driver's name for it has none.
+    pub profile: String,
+    /// The number of the compute instance within the GPU instance; `None` if the driver does not tell.
+    pub ci: Option<u32>,
+}
+
 /// A library that is loaded and initialised. Handles keep it loaded.
 pub(super) trait Driver: Send {
     /// How many GPUs there are to ask; indices are 0..count.
@@ -143,6 +193,25 @@ pub(super) trait Handle: Send {
 
     /// Means since the call before. `None` at the first call, and after one that failed.
     fn gpm(&mut self) -> Result<Option<Gpm>, Code>;
+
+    /// How many MIG instances the GPU can have: they lie in slots from 0 on, some of which may be empty.
+    fn slots(&self) -> Result<u32, Code>;
+
+    /// The MIG instance that lies in a slot now. `None` for an empty slot, and where one was put in place of another
+    /// during the call.
+    fn instance(&self, slot: u32) -> Result<Option<Found>, Code>;
+
+    /// What the instance in a slot is, if it is still this one.
+    fn instance_title(&self, slot: u32, key: InstanceKey) -> Result<InstanceTitle, Code>;
+
+    /// Counters of a GPU instance. `None` where the GPU has no GPM.
+    fn counters(&self, gi: u32) -> Option<Box<dyn Counters>>;
+}
+
+/// The counters of one GPU instance, with the reading before kept inside: to drop them is to forget it.
+pub(super) trait Counters: Send {
+    /// Means since the call before. `None` at the first call, and after one that failed.
+    fn means(&mut self) -> Result<Option<Gpm>, Code>;
 }
 
 /// Loads a driver from a library, from the system's where none is named.

@@ -9,6 +9,7 @@ mod device;
     allow(dead_code, reason = "there is no driver to answer")
 )]
 mod driver;
+mod instances;
 #[cfg(any(target_os = "linux", target_os = "windows"))]
 mod nvml;
 mod ring;

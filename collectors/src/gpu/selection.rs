@@ -6,7 +6,8 @@ use std::str::FromStr;
 /// The GPUs to measure. As text: `all`, `none`, or indices and UUIDs between commas, such as `0,2` or `GPU-…`.
 ///
 /// An index is NVML's, which counts by bus address what this process may see: it differs from CUDA's where
-/// CUDA_VISIBLE_DEVICES or CUDA_DEVICE_ORDER is set, and begins at 0 in every container. UUIDs stay.
+/// CUDA_VISIBLE_DEVICES or CUDA_DEVICE_ORDER is set, and begins at 0 in every container. UUIDs stay. A MIG instance
+/// cannot be chosen: those that this process may see are measured with their GPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Selection {
     /// All that the driver shows.
@@ -62,7 +63,10 @@ pub struct NoSelection;
 
 impl fmt::Display for NoSelection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected all, none, or indices and UUIDs between commas, such as 0,2 or GPU-...")
+        f.write_str(
+            "expected all, none, or indices and UUIDs between commas, such as 0,2 or GPU-...; MIG instances are \
+             measured with their GPU",
+        )
     }
 }
 

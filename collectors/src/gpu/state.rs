@@ -6,6 +6,8 @@
 //! - Failures of the same GPU in a row are asked about ever more seldom, from [`FIRST_WAIT`] to [`LONGEST_WAIT`]: calls
 //!   to a sick GPU are slow, and can wedge the driver for the healthy ones. What passes by itself is asked at every
 //!   tick.
+//! - A GPU whose MIG instances were replaced is ok: it answers, and its own handle stays good. That its instances are
+//!   others is told by their series, and by a counter.
 //! - One value for each GPU, and nothing shared: no GPU's state depends on another's.
 //!
 //! Source of the codes: nvml.h 13.4, nvmlReturn_t.
@@ -28,9 +30,6 @@ pub(super) enum Outcome {
     /// No answer within the deadline: a wedged driver.
     #[cfg_attr(not(test), expect(dead_code, reason = "the sampler's watchdog stands for it so far"))]
     TimedOut,
-    /// Its MIG instances are others than before: their handles are dead.
-    #[cfg_attr(not(test), expect(dead_code, reason = "MIG instances are not read yet"))]
-    MigChanged,
 }
 
 /// How a GPU is.
@@ -46,8 +45,7 @@ pub(super) enum State {
     NotSupported,
     /// Does not answer in time.
     Stuck,
-    MigChanged,
-    /// The driver's handle or name for it means nothing any more: taken away, or reconfigured.
+    /// The driver's handle or name for it means nothing any more: it was taken away.
     Gone,
     InsufficientPower,
     IrqIssue,
@@ -74,7 +72,6 @@ impl State {
             Self::Blocked => "blocked",
             Self::NotSupported => "not_supported",
             Self::Stuck => "stuck",
-            Self::MigChanged => "mig_changed",
             Self::Gone => "gone",
             Self::InsufficientPower => "insufficient_power",
             Self::IrqIssue => "irq_issue",
@@ -89,7 +86,7 @@ impl State {
 
     /// Every state there is.
     #[cfg_attr(not(test), expect(dead_code, reason = "for tests of all states"))]
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Ok,
         Self::Lost,
         Self::ResetRequired,
@@ -97,7 +94,6 @@ impl State {
         Self::Blocked,
         Self::NotSupported,
         Self::Stuck,
-        Self::MigChanged,
         Self::Gone,
         Self::InsufficientPower,
         Self::IrqIssue,
@@ -115,7 +111,7 @@ impl State {
 pub(super) enum Next {
     /// Ask it again.
     Ask,
-    /// Enumerate GPUs (and MIG instances) again, by index and never by UUID: that fails while *another* GPU is lost.
+    /// Enumerate GPUs again, by index and never by UUID: that fails while *another* GPU is lost.
     Enumerate,
     /// Drop everything of the library and load it again. A last resort: what is open now may not be opened again, as
     /// where a device cgroup has closed since.
@@ -127,7 +123,6 @@ impl From<Outcome> for State {
         match outcome {
             Outcome::Answered => Self::Ok,
             Outcome::TimedOut => Self::Stuck,
-            Outcome::MigChanged => Self::MigChanged,
             Outcome::Refused(code) => Self::of_code(code),
         }
     }
@@ -161,7 +156,7 @@ impl State {
 
     fn next(self) -> Next {
         match self {
-            Self::MigChanged | Self::Gone => Next::Enumerate,
+            Self::Gone => Next::Enumerate,
             Self::DriverNotLoaded | Self::DriverMismatch => Next::Initialise,
             _ => Next::Ask,
         }
@@ -171,8 +166,6 @@ impl State {
     fn wait(self, failures: u32) -> Duration {
         match self {
             Self::Ok | Self::NotReady => Duration::ZERO,
-            // New instances are there to be found: only if they keep changing, there is no hurry.
-            Self::MigChanged if failures == 1 => Duration::ZERO,
             _ => FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_WAIT),
         }
     }
@@ -298,7 +291,6 @@ mod tests {
             })
         };
         assert_eq!(waits(Outcome::Refused(15)), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        assert_eq!(waits(Outcome::MigChanged), [0, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(waits(Outcome::Refused(27)), [0; 9]);
         assert!(Health::default().is_due(now));
     }
@@ -307,7 +299,6 @@ mod tests {
         prop_oneof![
             Just(Outcome::Answered),
             Just(Outcome::TimedOut),
-            Just(Outcome::MigChanged),
             (0..32usize).prop_map(|i| Outcome::Refused(CODES[i].0)),
             any::<u32>().prop_map(Outcome::Refused),
         ]

@@ -209,6 +209,12 @@ impl DeviceCall<'_> {
         if self.instance.is_some() { Err(NOT_SUPPORTED) } else { Ok(()) }
     }
 
+    /// For what is kept from those who may see instances only.
+    pub(crate) fn permitted(&self) -> Answer {
+        let kept = self.instance.is_none() && self.gpu.mig.as_ref().is_some_and(|mig| mig.instances_only);
+        if kept { Err(NO_PERMISSION) } else { Ok(()) }
+    }
+
     /// For what a GPU with MIG has neither as a whole nor by instance.
     pub(crate) fn without_mig(&self) -> Answer {
         if self.gpu.has_mig_on() { Err(NOT_SUPPORTED) } else { Ok(()) }

@@ -282,7 +282,7 @@ fn mig(nvml: &Nvml, device: &Device<'_>) -> Option<Mig> {
     let enabled = device.mig_mode().ok()?.current == 1;
     let slots = device.mig_device_count().unwrap_or(0);
     let instances = (0..slots).filter_map(|slot| instance(nvml, device, slot)).collect();
-    Some(Mig { enabled, slots, instances })
+    Some(Mig { enabled, slots, instances, ..Mig::default() })
 }
 
 fn instance(nvml: &Nvml, parent: &Device<'_>, slot: u32) -> Option<Instance> {

@@ -605,6 +605,9 @@ pub struct Mig {
     pub enabled: bool,
     /// How many instances there can be.
     pub slots: u32,
+    /// As in a container that was given instances only: memory and counters of the whole GPU are NO_PERMISSION.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub instances_only: bool,
     /// Those that there are.
     #[serde(rename = "instance", skip_serializing_if = "Vec::is_empty")]
     pub instances: Vec<Instance>,
@@ -612,7 +615,7 @@ pub struct Mig {
 
 impl Default for Mig {
     fn default() -> Self {
-        Self { enabled: true, slots: 7, instances: Vec::new() }
+        Self { enabled: true, slots: 7, instances_only: false, instances: Vec::new() }
     }
 }
 

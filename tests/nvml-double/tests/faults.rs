@@ -326,6 +326,11 @@ fn mig_has_memory_by_instance_and_utilization_by_gpm_only() {
         });
         assert_eq!(error(first.memory_info()), "InvalidArg", "its instance is gone");
         assert_eq!(second.uuid().expect("a UUID"), instance(2, 11, 0.0).uuid, "and handles are used again");
+        let given = Mig { instances: vec![instance(2, 11, 0.0)], instances_only: true, ..Mig::default() };
+        stage.change(|scenario| scenario.gpus[0].mig = Some(given));
+        assert_eq!(error(parent.memory_info()), "NoPermission");
+        assert_eq!(error(parent.gpm_sample()), "NoPermission");
+        assert!(second.memory_info().is_ok() && parent.gpm_mig_sample(11).is_ok());
         stage.change(|scenario| scenario.gpus[0].mig = Some(Mig { enabled: false, ..Mig::default() }));
         assert_eq!(error(second.memory_info()), "InvalidArg");
         assert!(parent.utilization_rates().is_ok());

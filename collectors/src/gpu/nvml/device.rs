@@ -6,9 +6,12 @@ use std::sync::Arc;
 use nvml_wrapper::Device as Wrapped;
 use nvml_wrapper_sys::bindings as raw;
 
-use super::super::driver::{Code, Gpm, Handle, Identity, Memory, Snapshot};
+use super::super::driver::{
+    Code, Counters, Found, Gpm, Handle, Identity, InstanceKey, InstanceTitle, Memory, Snapshot,
+};
 use super::super::ring::RingSample;
 use super::gpm::Kept;
+use super::instances::InstanceCounters;
 use super::{Library, NOT_SUPPORTED, checked, found};
 
 pub(super) struct Gpu {
@@ -40,19 +43,33 @@ impl Gpu {
     }
 
     fn wrapped(&self) -> Wrapped<'_> {
-        // SAFETY: the handle came from this library, which the borrow keeps initialised.
-        unsafe { Wrapped::new(self.handle, &self.library.0) }
+        wrapped(&self.library, self.handle)
     }
+}
 
-    /// Memory as drivers before 510 tell it.
-    fn memory_v1(&self) -> Result<Memory, Code> {
-        let ask = found(&self.library.raw().nvmlDeviceGetMemoryInfo)?;
-        // SAFETY: a struct of whole numbers, for which zero is a value.
-        let mut memory: raw::nvmlMemory_t = unsafe { mem::zeroed() };
-        // SAFETY: the handle is the library's, and the struct is the one that the function writes.
-        checked(unsafe { ask(self.handle, &raw mut memory) })?;
-        Ok(Memory { total: memory.total, used: memory.used, reserved: None })
+fn wrapped(library: &Library, handle: raw::nvmlDevice_t) -> Wrapped<'_> {
+    // SAFETY: the handle came from this library, which the borrow keeps initialised.
+    unsafe { Wrapped::new(handle, &library.0) }
+}
+
+/// Memory of a GPU, or of the GPU instance of a MIG instance.
+pub(super) fn memory(library: &Library, handle: raw::nvmlDevice_t) -> Result<Memory, Code> {
+    match wrapped(library, handle).memory_info().map_err(Code::from) {
+        Ok(memory) => Ok(Memory { total: memory.total, used: memory.used, reserved: Some(memory.reserved) }),
+        // The function is not there, or does not know the struct's version.
+        Err(Code(3 | 13 | 25)) => memory_v1(library, handle),
+        Err(code) => Err(code),
     }
+}
+
+/// Memory as drivers before 510 tell it.
+fn memory_v1(library: &Library, handle: raw::nvmlDevice_t) -> Result<Memory, Code> {
+    let ask = found(&library.raw().nvmlDeviceGetMemoryInfo)?;
+    // SAFETY: a struct of whole numbers, for which zero is a value.
+    let mut memory: raw::nvmlMemory_t = unsafe { mem::zeroed() };
+    // SAFETY: the handle is the library's, and the struct is the one that the function writes.
+    checked(unsafe { ask(handle, &raw mut memory) })?;
+    Ok(Memory { total: memory.total, used: memory.used, reserved: None })
 }
 
 impl Handle for Gpu {
@@ -66,12 +83,7 @@ impl Handle for Gpu {
     }
 
     fn memory(&self) -> Result<Memory, Code> {
-        match self.wrapped().memory_info().map_err(Code::from) {
-            Ok(memory) => Ok(Memory { total: memory.total, used: memory.used, reserved: Some(memory.reserved) }),
-            // The function is not there, or does not know the struct's version.
-            Err(Code(3 | 13 | 25)) => self.memory_v1(),
-            Err(code) => Err(code),
-        }
+        memory(&self.library, self.handle)
     }
 
     fn ring(&mut self, into: &mut Vec<RingSample>) -> Result<(), Code> {
@@ -93,6 +105,24 @@ impl Handle for Gpu {
 
     fn gpm(&mut self) -> Result<Option<Gpm>, Code> {
         let Some(kept) = &mut self.gpm else { return Err(NOT_SUPPORTED) };
-        kept.means(self.library.raw(), self.handle)
+        kept.means(self.library.raw(), self.handle, None)
+    }
+
+    fn slots(&self) -> Result<u32, Code> {
+        self.most_instances()
+    }
+
+    fn instance(&self, slot: u32) -> Result<Option<Found>, Code> {
+        self.instance_at(slot)
+    }
+
+    fn instance_title(&self, slot: u32, key: InstanceKey) -> Result<InstanceTitle, Code> {
+        self.title_at(slot, key)
+    }
+
+    fn counters(&self, gi: u32) -> Option<Box<dyn Counters>> {
+        self.gpm.as_ref()?;
+        let (library, kept) = (Arc::clone(&self.library), Kept::default());
+        Some(Box::new(InstanceCounters { library, gpu: self.handle, gi, kept }))
     }
 }

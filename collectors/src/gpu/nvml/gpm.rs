@@ -36,8 +36,14 @@ impl Default for Kept {
 }
 
 impl Kept {
-    /// The means since the call before; `None` at the first call, and after one that failed.
-    pub(super) fn means(&mut self, lib: &raw::NvmlLib, device: raw::nvmlDevice_t) -> Result<Option<Gpm>, Code> {
+    /// The means since the call before; `None` at the first call, and after one that failed. They are of the GPU, or of
+    /// that of its GPU instances with the number `gi`: always the same for the same samples.
+    pub(super) fn means(
+        &mut self,
+        lib: &raw::NvmlLib,
+        device: raw::nvmlDevice_t,
+        gi: Option<u32>,
+    ) -> Result<Option<Gpm>, Code> {
         if self.now.is_null() {
             let allocate = found(&lib.nvmlGpmSampleAlloc)?;
             // Whoever cannot be freed is not allocated.
@@ -48,8 +54,12 @@ impl Kept {
             }
         }
         let based = mem::take(&mut self.based);
-        // SAFETY: handle and sample are this library's.
-        checked(unsafe { found(&lib.nvmlGpmSampleGet)?(device, self.now) })?;
+        checked(match gi {
+            // SAFETY: handle and sample are this library's.
+            None => unsafe { found(&lib.nvmlGpmSampleGet)?(device, self.now) },
+            // SAFETY: as above; a number that no instance has is refused.
+            Some(gi) => unsafe { found(&lib.nvmlGpmMigSampleGet)?(device, gi, self.now) },
+        })?;
         let means = if based { means(lib, self.before, self.now).map(Some) } else { Ok(None) };
         mem::swap(&mut self.before, &mut self.now);
         self.based = true;
@@ -66,7 +76,7 @@ impl Kept {
     }
 }
 
-/// The means between two samples of one GPU.
+/// The means between two samples of one GPU or instance.
 fn means(lib: &raw::NvmlLib, before: raw::nvmlGpmSample_t, now: raw::nvmlGpmSample_t) -> Result<Gpm, Code> {
     let ask = found(&lib.nvmlGpmMetricsGet)?;
     // SAFETY: numbers and pointers, for which zero is a value.

@@ -11,6 +11,7 @@
 
 mod device;
 mod gpm;
+mod instances;
 mod ring;
 
 use std::ffi::OsStr;

@@ -23,6 +23,7 @@ exports! {
         sample.set(call.driver.gpm_samples.add(GpmSample::default())?)
     };
     fn nvmlGpmSampleGet(device: Handle, sample: Handle) = on_device(device) |call| {
+        call.permitted()?;
         let uuid = call.instance.map_or(&call.gpu.uuid, |instance| &instance.uuid);
         let reading = read(&call, uuid)?;
         call.driver.gpm_samples.get(sample)?.0 = Some(reading);

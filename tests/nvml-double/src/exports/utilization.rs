@@ -49,6 +49,7 @@ exports! {
         samples.fill(found.into_iter().map(sample))
     };
     fn nvmlDeviceGetMemoryInfo(device: Handle, memory: Out<Memory>) = on_device(device) |call| {
+        call.permitted()?;
         let it = call.instance.map_or(&call.gpu.memory, |instance| &instance.memory);
         let used = it.used + it.reserved;
         memory.set(Memory { total: it.total, free: it.total - used, used })
@@ -58,6 +59,7 @@ exports! {
         if !call.gpu.support.memory_v2 || version != struct_version::<MemoryV2>(2) {
             return Err(FUNCTION_NOT_FOUND);
         }
+        call.permitted()?;
         let it = call.instance.map_or(&call.gpu.memory, |instance| &instance.memory);
         let free = it.total - it.used - it.reserved;
         memory.set(MemoryV2 { version, total: it.total, reserved: it.reserved, free, used: it.used })
