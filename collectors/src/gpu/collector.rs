@@ -23,7 +23,7 @@ const ENUMERATION: Duration = Duration::from_secs(60);
 /// More GPUs than any machine has; so the table is bounded, whatever a driver calls them.
 const MOST_GPUS: usize = 256;
 
-/// Utilization and memory of NVIDIA's GPUs, by NVML.
+/// Utilization, memory and health of NVIDIA's GPUs, by NVML.
 ///
 /// - **Utilization** is the exact mean over the tick, from every sample of the driver's ring; else from the GPU's own
 ///   counters (GPM, Hopper and later), else from the driver's last period. Which one it was is a series.
@@ -31,6 +31,8 @@ const MOST_GPUS: usize = 256;
 /// - **MIG instances** have series of their own, by UUID, and are looked up anew at every tick.
 /// - **The sums are strict**: absent while any GPU that was ever seen has no value, since the sum of seven of eight
 ///   would look like less load. A lost GPU keeps its name and says why, and is asked again ever more seldom.
+/// - **Health** (energy, temperature, throttling, memory errors, XIDs and so on) costs its own series where the driver
+///   does not answer.
 /// - **Without a driver or GPU** there are no series, and nothing is done but to look again every five minutes.
 /// - A call that never returns costs the GPU series only: the collector wants a thread of its own.
 ///
@@ -200,7 +202,7 @@ impl Gpu {
                     let at = place(&mut self.gpus, &mut present, |gpu| gpu.identity.uuid == identity.uuid)
                         .or_else(|| place(&mut self.gpus, &mut present, |gpu| gpu.is_nameless_at(index)))
                         .unwrap_or_else(|| append(&mut self.gpus, &mut present, Some(index), Identity::default()));
-                    self.gpus[at].meet(index, identity, handle);
+                    self.gpus[at].meet(index, identity, handle, now);
                 }
                 Ok(_) => {}
                 Err(code) => refused.push((index, code)),

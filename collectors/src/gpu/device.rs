@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::busy::{Meter, Source, Tick, Utilization, gpm_percent};
 use super::driver::{Code, Gpm, Handle, Identity, Memory, Snapshot};
+use super::events::Xids;
 use super::instances::Instances;
 use super::ring::{RingSample, duty};
 use super::state::{Health, Outcome, State};
+use super::vitals::{Losses, Vitals};
 use crate::catalogue::{
     GPU_BUSY_SECONDS, GPU_COVERAGE, GPU_DEVICE_MEMORY_UTILIZATION, GPU_DEVICE_UTILIZATION, GPU_DRAM_UTILIZATION,
     GPU_FAILURE, GPU_IDLE_SECONDS, GPU_INFO, GPU_MEMORY_CONTROLLER, GPU_MEMORY_RESERVED, GPU_MEMORY_TOTAL,
@@ -37,6 +39,9 @@ pub(super) struct Known {
     has_ring: bool,
     early: Early,
     instances: Instances,
+    vitals: Vitals,
+    xids: Xids,
+    losses: Losses,
 }
 
 /// What tells its series apart, made once.
@@ -160,6 +165,7 @@ pub(super) struct Shares {
 impl Known {
     pub(super) fn new(index: Option<u32>, identity: Identity) -> Self {
         let labels = Labels::new(index, &identity);
+        let vitals = Vitals::new(&labels.gpu);
         let (meter, totals) = (Meter::default(), Totals::default());
         Self {
             index,
@@ -173,14 +179,21 @@ impl Known {
             has_ring: false,
             early: Early::default(),
             instances: Instances::default(),
+            vitals,
+            xids: Xids::default(),
+            losses: Losses::default(),
         }
     }
 
     /// It was found at `index`. A handle that works is kept, since GPM's base hangs on it.
-    pub(super) fn meet(&mut self, index: u32, identity: Identity, handle: Box<dyn Handle>) {
+    pub(super) fn meet(&mut self, index: u32, identity: Identity, handle: Box<dyn Handle>, now: Instant) {
+        // Events that wait hang on the handle.
+        self.poll_events(now);
         if (self.index, &self.identity) != (Some(index), &identity) {
             self.labels = Labels::new(Some(index), &identity);
             (self.index, self.identity) = (Some(index), identity);
+            self.vitals.rename(&self.labels.gpu);
+            self.xids.rename(&self.labels.gpu);
             self.let_go();
         }
         // Found again: no reason to wait. One that was there all the time and does not answer has to.
@@ -211,16 +224,22 @@ impl Known {
 
     pub(super) fn refuse(&mut self, code: Code, now: Instant) {
         self.health.observe(Outcome::Refused(code.0), now);
+        self.losses.refused(code);
     }
 
     /// Asks it, if that is due, and appends what it says.
     pub(super) fn tick(&mut self, ring: &mut Vec<RingSample>, now: Instant, out: &mut Vec<Sample>) -> Shares {
         let due = self.health.is_due(now);
+        // Before anything else: what it did before it was lost.
+        if due {
+            self.poll_events(now);
+        }
         let handle = self.handle.as_mut().filter(|_| due);
         let answers = handle.map(|handle| Answers::ask(handle.as_mut(), ring, &mut self.instances, &self.labels.gpu));
         let answers = match answers {
             Some(Ok(answers)) => {
                 self.health.observe(Outcome::Answered, now);
+                self.losses.answered();
                 Some(answers)
             }
             Some(Err(code)) => {
@@ -235,7 +254,21 @@ impl Known {
             log::info!("{}: MIG instances: {}", self.title(), self.instances);
         }
         self.push_health(out);
+        if answers.is_some()
+            && let Some(handle) = &self.handle
+        {
+            self.vitals.ask(handle.as_ref(), now);
+            self.vitals.push(out);
+        }
         answers.map(|answers| self.measure(&answers, ring, now, out)).unwrap_or_default()
+    }
+
+    fn poll_events(&mut self, now: Instant) {
+        if let Some(handle) = &mut self.handle
+            && self.xids.poll(handle.as_mut(), &self.labels.gpu, now)
+        {
+            self.vitals.hurry();
+        }
     }
 
     /// Reads the ring before it forgets what the next tick has to know. What goes wrong, that tick says.
@@ -270,6 +303,8 @@ impl Known {
             out.extend(labels.failure.as_ref().map(|(_, device)| Sample::of(&GPU_FAILURE, device, 1.0)));
         }
         out.push(Sample::of(&GPU_INFO, &labels.info, 1.0));
+        self.losses.push(&labels.gpu, out);
+        self.xids.push(out);
     }
 
     fn measure(&mut self, answers: &Answers, ring: &[RingSample], now: Instant, out: &mut Vec<Sample>) -> Shares {

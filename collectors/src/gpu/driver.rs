@@ -11,10 +11,13 @@ pub(super) struct Code(pub u32);
 
 impl Code {
     pub(super) const INVALID_ARGUMENT: Self = Self(2);
+    pub(super) const NOT_SUPPORTED: Self = Self(3);
     pub(super) const NO_PERMISSION: Self = Self(4);
     pub(super) const NOT_FOUND: Self = Self(6);
     pub(super) const DRIVER_NOT_LOADED: Self = Self(9);
     pub(super) const LIBRARY_NOT_FOUND: Self = Self(12);
+    pub(super) const GPU_IS_LOST: Self = Self(15);
+    pub(super) const VERSION_MISMATCH: Self = Self(25);
     pub(super) const GPU_NOT_FOUND: Self = Self(28);
 
     /// The driver is not there, or has no GPU: nothing is wrong with such a machine.
@@ -168,6 +171,67 @@ pub(super) struct InstanceTitle {
     pub ci: Option<u32>,
 }
 
+/// What a driver measures or counts of a GPU's health, unchecked. Counters begin anew with the driver, except for ECC
+/// and rows, which the card itself keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Vital {
+    /// Millijoules.
+    Energy,
+    /// Milliwatts.
+    Power,
+    /// Degrees Celsius of the die.
+    Temperature,
+    /// Degrees Celsius of the memory.
+    MemoryTemperature,
+    /// Nanoseconds with reduced clocks.
+    Throttled(Limiter),
+    /// Errors in the card's life.
+    EccCorrected,
+    /// Errors in the card's life.
+    EccUncorrected,
+    /// Rows remapped after correctable errors.
+    RowsCorrectable,
+    /// Rows remapped after uncorrectable errors.
+    RowsUncorrectable,
+    /// 1 while a remapping waits for a reset.
+    RowsPending,
+    /// 1 once a remapping failed.
+    RowsFailed,
+    /// nvmlDeviceGpuRecoveryAction_t.
+    RecoveryAction,
+}
+
+/// What keeps clocks down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limiter {
+    Power,
+    Thermal,
+    SyncBoost,
+    BoardLimit,
+    LowUtilization,
+    Reliability,
+    /// Any of the others: below application clocks.
+    ApplicationClocks,
+    /// Any of the others: below base clocks.
+    BaseClocks,
+}
+
+/// A question about a GPU's health, and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub vital: Vital,
+    pub answer: Result<u64, Code>,
+}
+
+/// Something that happened on a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// An error with this number.
+    Xid(u64),
+    /// Its recovery action or the like changed.
+    Changed,
+}
+
 /// A library that is loaded and initialised. Handles keep it loaded.
 pub(super) trait Driver: Send {
     /// How many GPUs there are to ask; indices are 0..count.
@@ -195,17 +259,36 @@ pub(super) trait Handle: Send {
     fn gpm(&mut self) -> Result<Option<Gpm>, Code>;
 
     /// How many MIG instances the GPU can have: they lie in slots from 0 on, some of which may be empty.
-    fn slots(&self) -> Result<u32, Code>;
+    fn slots(&self) -> Result<u32, Code> {
+        Err(Code::NOT_SUPPORTED)
+    }
 
     /// The MIG instance that lies in a slot now. `None` for an empty slot, and where one was put in place of another
     /// during the call.
-    fn instance(&self, slot: u32) -> Result<Option<Found>, Code>;
+    fn instance(&self, _slot: u32) -> Result<Option<Found>, Code> {
+        Err(Code::NOT_SUPPORTED)
+    }
 
     /// What the instance in a slot is, if it is still this one.
-    fn instance_title(&self, slot: u32, key: InstanceKey) -> Result<InstanceTitle, Code>;
+    fn instance_title(&self, _slot: u32, _key: InstanceKey) -> Result<InstanceTitle, Code> {
+        Err(Code::NOT_SUPPORTED)
+    }
 
     /// Counters of a GPU instance. `None` where the GPU has no GPM.
-    fn counters(&self, gi: u32) -> Option<Box<dyn Counters>>;
+    fn counters(&self, _gi: u32) -> Option<Box<dyn Counters>> {
+        None
+    }
+
+    /// Answers every question of `readings`, each by itself.
+    fn vitals(&self, readings: &mut [Reading]) {
+        readings.iter_mut().for_each(|reading| reading.answer = Err(Code::NOT_SUPPORTED));
+    }
+
+    /// The oldest event that was not told yet, `None` where there is none; without waiting. Events count from the first
+    /// call, or from the first after one that failed.
+    fn event(&mut self) -> Result<Option<Event>, Code> {
+        Err(Code::NOT_SUPPORTED)
+    }
 }
 
 /// The counters of one GPU instance, with the reading before kept inside: to drop them is to forget it.

@@ -1,14 +1,17 @@
 //! GPUs: arithmetic without a driver (numbers and codes in, figures and decisions out), the driver, and the collector
 //! that brings them together.
 
+mod backoff;
 mod busy;
 mod collector;
+mod counter;
 mod device;
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "windows")),
     allow(dead_code, reason = "there is no driver to answer")
 )]
 mod driver;
+mod events;
 mod instances;
 #[cfg(any(target_os = "linux", target_os = "windows"))]
 mod nvml;
@@ -16,7 +19,7 @@ mod ring;
 mod selection;
 mod state;
 mod sum;
-#[allow(dead_code, reason = "for events of the driver, which are not read yet")]
+mod vitals;
 mod xid;
 
 pub use collector::Gpu;

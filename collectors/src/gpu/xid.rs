@@ -21,7 +21,7 @@ pub(super) enum XidClass {
     Driver,
     /// The GPU, its memory, power or links.
     Hardware,
-    /// A number that neither source gives a meaning.
+    /// A number that neither source gives a meaning, and 154: the recovery action changed, by whatever came before.
     Unknown,
 }
 
@@ -101,7 +101,8 @@ const CATALOG: &[(RangeInclusive<u64>, XidClass, &str)] = &[
     (141..=142, Driver, "CUDA fast path, video encoder"),
     (143..=143, Hardware, "initialisation failed: reset"),
     (144..=150, Hardware, "NVLink 5"),
-    (151..=155, Driver, "key rotation, DLA, recovery action changed, NVLink software"),
+    (151..=153, Driver, "key rotation, DLA"),
+    (155..=155, Driver, "NVLink software"),
     (156..=158, Hardware, "resource retirement, fatal timeout"),
     (159..=159, Driver, "CHI non-data error, a follower of another"),
     (160..=165, Hardware, "channel retirement, power smoothing circuitry"),
@@ -120,8 +121,8 @@ mod tests {
         for (xids, class) in [
             (&[13, 31, 43, 45][..], Application),
             (&[38, 66, 78][..], Driver),
-            (&[48, 62, 63, 64, 74, 79, 94, 95, 119, 120, 140][..], Hardware),
-            (&[0, 5, 14, 23, 87, 138, 173, u64::MAX][..], XidClass::Unknown),
+            (&[46, 109, 48, 62, 63, 64, 74, 79, 94, 95, 119, 120, 140][..], Hardware),
+            (&[0, 5, 14, 23, 87, 138, 154, 173, u64::MAX][..], XidClass::Unknown),
         ] {
             xids.iter().for_each(|xid| assert_eq!(XidClass::of(*xid), class, "{xid}"));
         }

@@ -7,7 +7,7 @@ use crate::catalogue::{
     GPU_BUSY_SECONDS, GPU_COVERAGE, GPU_DEVICE_UTILIZATION, GPU_FAILURE, GPU_MEMORY_USED, GPU_MIG,
     GPU_SAMPLES_REJECTED, GPU_SOURCE, GPU_UNSAMPLED_SECONDS, GPU_UP,
 };
-use crate::gpu::driver::{Counters, Found, Gpm, Handle, InstanceKey, InstanceTitle, Memory, Snapshot};
+use crate::gpu::driver::{Gpm, Handle, Memory, Snapshot};
 use crate::sample::Device;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -131,21 +131,6 @@ impl Handle for PlayedHandle {
     }
 
     // Instances are played in the tests of their own file.
-    fn slots(&self) -> Result<u32, Code> {
-        Err(Code(3))
-    }
-
-    fn instance(&self, _: u32) -> Result<Option<Found>, Code> {
-        Err(Code(3))
-    }
-
-    fn instance_title(&self, _: u32, _: InstanceKey) -> Result<InstanceTitle, Code> {
-        Err(Code(3))
-    }
-
-    fn counters(&self, _: u32) -> Option<Box<dyn Counters>> {
-        None
-    }
 }
 
 impl Stage {

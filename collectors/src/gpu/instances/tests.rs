@@ -171,7 +171,7 @@ impl Stage {
         let card = PlayedHandle(Arc::new(Mutex::new(card)));
         let identity = Identity { uuid: "GPU-a".into(), ..Identity::default() };
         let mut gpu = Known::new(Some(0), identity.clone());
-        gpu.meet(0, identity, Box::new(card.clone()));
+        gpu.meet(0, identity, Box::new(card.clone()), Instant::now());
         Self { card, gpu, now: Instant::now() }
     }
 

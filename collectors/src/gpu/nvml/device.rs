@@ -7,9 +7,10 @@ use nvml_wrapper::Device as Wrapped;
 use nvml_wrapper_sys::bindings as raw;
 
 use super::super::driver::{
-    Code, Counters, Found, Gpm, Handle, Identity, InstanceKey, InstanceTitle, Memory, Snapshot,
+    Code, Counters, Event, Found, Gpm, Handle, Identity, InstanceKey, InstanceTitle, Memory, Reading, Snapshot,
 };
 use super::super::ring::RingSample;
+use super::events::EventSet;
 use super::gpm::Kept;
 use super::instances::InstanceCounters;
 use super::{Library, NOT_SUPPORTED, checked, found};
@@ -21,6 +22,7 @@ pub(super) struct Gpu {
     pub(super) samples: Vec<raw::nvmlSample_t>,
     /// `None` where the GPU has no GPM.
     gpm: Option<Kept>,
+    events: EventSet,
 }
 
 // SAFETY: nvml.h calls the library thread safe; handles and samples belong to the process, not to a thread.
@@ -31,6 +33,7 @@ impl Drop for Gpu {
         if let Some(kept) = &self.gpm {
             kept.free(self.library.raw());
         }
+        self.events.free(self.library.raw());
     }
 }
 
@@ -39,7 +42,7 @@ impl Gpu {
         // SAFETY: the handle is used only while `library` keeps the library initialised.
         let handle = unsafe { wrapped.handle() };
         let gpm = wrapped.gpm_support().unwrap_or(false).then(Kept::default);
-        Self { library: Arc::clone(library), handle, samples: Vec::new(), gpm }
+        Self { library: Arc::clone(library), handle, samples: Vec::new(), gpm, events: EventSet::default() }
     }
 
     fn wrapped(&self) -> Wrapped<'_> {
@@ -124,5 +127,13 @@ impl Handle for Gpu {
         self.gpm.as_ref()?;
         let (library, kept) = (Arc::clone(&self.library), Kept::default());
         Some(Box::new(InstanceCounters { library, gpu: self.handle, gi, kept }))
+    }
+
+    fn vitals(&self, readings: &mut [Reading]) {
+        self.read(readings);
+    }
+
+    fn event(&mut self) -> Result<Option<Event>, Code> {
+        self.events.next(self.library.raw(), self.handle)
     }
 }

@@ -1,8 +1,8 @@
 //! NVIDIA's management library: the only folder that names its bindings.
 //!
 //! nvml-wrapper loads the library and asks it where its answer can be trusted; where it loses something (the sample
-//! ring, memory of drivers before 510, kept GPM samples) the raw functions are called. Handles are kept raw beside a
-//! shared [`Library`], and wrapped anew for each question.
+//! ring, memory of drivers before 510, kept GPM samples, fields, most kinds of event) the raw functions are called.
+//! Handles are kept raw beside a shared [`Library`], and wrapped anew for each question.
 //!
 //! **Never run on a real GPU so far**: only on the double in `tests/nvml-double`.
 //!
@@ -10,6 +10,8 @@
 #![allow(unsafe_code, reason = "raw functions of a C library, and handles that outlive the wrapper's borrow")]
 
 mod device;
+mod events;
+mod fields;
 mod gpm;
 mod instances;
 mod ring;

@@ -8,6 +8,7 @@ use nvml_wrapper_sys::bindings as raw;
 use super::super::driver::Code;
 use super::super::ring::RingSample;
 use super::device::Gpu;
+use super::fields::whole;
 use super::{checked, found};
 
 /// Room for samples beyond the number that the driver named, should some come between the two calls.
@@ -38,20 +39,7 @@ impl Gpu {
 
 /// A value of the ring as a whole number; `u32::MAX`, which is garbage, where it is none.
 fn percent(form: raw::nvmlValueType_t, value: &raw::nvmlValue_t) -> u32 {
-    // SAFETY: every field is made of plain bits, and `form` says which one was written.
-    let whole = unsafe {
-        match form {
-            raw::nvmlValueType_enum_NVML_VALUE_TYPE_DOUBLE if value.dVal >= 0.0 => Some(value.dVal.round() as u64),
-            raw::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_INT => Some(u64::from(value.uiVal)),
-            raw::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG => u32::try_from(value.ulVal).ok().map(u64::from),
-            raw::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG_LONG => Some(value.ullVal),
-            raw::nvmlValueType_enum_NVML_VALUE_TYPE_SIGNED_LONG_LONG => u64::try_from(value.sllVal).ok(),
-            raw::nvmlValueType_enum_NVML_VALUE_TYPE_SIGNED_INT => u64::try_from(value.siVal).ok(),
-            raw::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_SHORT => Some(u64::from(value.usVal)),
-            _ => None,
-        }
-    };
-    whole.and_then(|whole| u32::try_from(whole).ok()).unwrap_or(u32::MAX)
+    whole(form, value).and_then(|whole| u32::try_from(whole).ok()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
