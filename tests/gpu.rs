@@ -9,6 +9,8 @@ mod health;
 #[path = "gpu/mig.rs"]
 mod mig;
 mod support;
+#[path = "gpu/trouble.rs"]
+mod trouble;
 
 use std::path::PathBuf;
 use std::thread::sleep;

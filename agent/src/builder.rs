@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use hostgauge_collectors::{Collector, Cpu, Disk, Gpu, GpuSelection, Memory, Roots};
+use hostgauge_collectors::{Collector, Cpu, Disk, Gpu, GpuSelection, GpuStandby, GpuSumRule, Memory, Roots};
 #[cfg(feature = "cloudwatch")]
 use hostgauge_exporters::emf::{Emf, Target as EmfTarget};
 use hostgauge_exporters::prometheus::{Encoding, Format, Page, Server, Site};
@@ -47,6 +47,8 @@ pub struct Builder {
     disk_paths: Vec<PathBuf>,
     gpus: GpuSelection,
     nvml_library: Option<PathBuf>,
+    gpu_sum: GpuSumRule,
+    gpu_standby: GpuStandby,
     listen: Option<SocketAddr>,
     roots: Roots,
     more: Vec<Box<dyn Collector>>,
@@ -76,6 +78,8 @@ impl Default for Builder {
             disk_paths: vec!["/".into()],
             gpus: GpuSelection::All,
             nvml_library: None,
+            gpu_sum: GpuSumRule::default(),
+            gpu_standby: GpuStandby::default(),
             listen: None,
             roots: Roots::default(),
             more: Vec::new(),
@@ -125,6 +129,19 @@ impl Builder {
     /// it. A path that cannot be loaded is a failure of the collector `gpu`, and tried again.
     pub fn nvml_library(mut self, path: impl Into<PathBuf>) -> Self {
         self.nvml_library = Some(path.into());
+        self
+    }
+
+    /// What the sums over GPUs are while a GPU has no value. Default: absent, since the sum of seven of eight would
+    /// look like less load.
+    pub fn gpu_sum(mut self, rule: GpuSumRule) -> Self {
+        self.gpu_sum = rule;
+        self
+    }
+
+    /// A switch that makes hostgauge let NVIDIA's driver go while it runs, and take it up again: keep a clone of it.
+    pub fn gpu_standby(mut self, switch: GpuStandby) -> Self {
+        self.gpu_standby = switch;
         self
     }
 
@@ -281,7 +298,8 @@ impl Builder {
             all.push(Box::new(Disk::new(&self.roots, &self.disk_paths, self.interval)));
         }
         if !self.gpus.is_none() {
-            all.push(Box::new(Gpu::new(self.gpus, self.nvml_library)));
+            let gpu = Gpu::new(self.gpus, self.nvml_library).sum_rule(self.gpu_sum).standby(self.gpu_standby);
+            all.push(Box::new(gpu));
         }
         all.extend(self.more);
         all

@@ -3,7 +3,7 @@
 //! What cannot block shares one thread, for few wake-ups; whatever can has its own, so that a call that never returns
 //! stops no other series. A thread whose tick does not come back is found by whoever looks next (the shared thread at
 //! its tick, the page before it is rendered): its series become absent and its collectors fail with the reason
-//! `timed_out`.
+//! `timed_out`. The shared thread tells at each of its ticks for how long.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,9 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use hostgauge_collectors::catalogue::{
-    BUILD_INFO, COLLECTOR_DURATION, COLLECTOR_FAILURE, COLLECTOR_SUCCESS, DISTURBANCES,
+    BUILD_INFO, COLLECTOR_DURATION, COLLECTOR_FAILURE, COLLECTOR_STUCK, COLLECTOR_SUCCESS, DISTURBANCES,
 };
-use hostgauge_collectors::{CollectError, Collector, Device, Emitter, Reason, Sample, own_cost};
+use hostgauge_collectors::{CollectError, Collector, Device, Emitter, Pending, Reason, Sample, own_cost};
 
 use crate::clocks::Clocks;
 use crate::pipeline::Pipeline;
@@ -56,23 +56,30 @@ struct Group {
     emitter: Mutex<Emitter>,
     /// When its last tick was done, in nanoseconds of the monotonic clock.
     done: AtomicU64,
+    /// When its present reading began, likewise; 0 for none.
+    asked: AtomicU64,
     ticks: AtomicU64,
     overdue: AtomicBool,
     /// Nothing is asked, and nothing is overdue.
     resting: AtomicBool,
+    /// Its last tick found something to measure.
+    measuring: AtomicBool,
 }
 
 /// The devices of a collector's health series.
 #[derive(Debug)]
 struct Health {
     collector: Device,
+    pending: Option<Pending>,
     failures: [(Reason, Device); Reason::ALL.len()],
 }
 
 impl Health {
-    fn new(name: &str) -> Self {
+    fn new(collector: &dyn Collector) -> Self {
+        let name = collector.name();
         Self {
             collector: Device::new([name]),
+            pending: collector.pending(),
             failures: Reason::ALL.map(|reason| (reason, Device::new([name, reason.as_str()]))),
         }
     }
@@ -105,12 +112,14 @@ impl Sampler {
         threads.extend(blocking.into_iter().map(|collector| vec![collector]));
         let clocks = Clocks::start();
         let group = |collectors: &Vec<Box<dyn Collector>>| Group {
-            collectors: collectors.iter().map(|collector| Health::new(collector.name())).collect(),
+            collectors: collectors.iter().map(|collector| Health::new(collector.as_ref())).collect(),
             emitter: Mutex::default(),
             done: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
             overdue: AtomicBool::new(false),
             resting: AtomicBool::new(false),
+            measuring: AtomicBool::new(false),
         };
         let shared = Arc::new(Shared {
             clocks,
@@ -128,7 +137,7 @@ impl Sampler {
             let watched = Arc::downgrade(&shared);
             page.before_render(move || {
                 if let Some(shared) = watched.upgrade() {
-                    shared.pipeline.with_recorder(|| shared.find_overdue());
+                    shared.pipeline.with_recorder(|| shared.find_overdue(false));
                 }
             });
         }
@@ -196,19 +205,45 @@ impl Shared {
         self.pipeline.update(|| self.pipeline.advance(wall, clock_jumped));
     }
 
-    /// Takes away the series of every thread whose tick has not come back.
-    fn find_overdue(&self) {
-        for group in self.groups.iter().filter(|group| !group.overdue.load(Ordering::Relaxed) && self.is_overdue(group))
-        {
+    /// Takes away the series of every thread whose tick has not come back. At a `tick` that is told again, since the
+    /// call that hangs may be another one by then.
+    fn find_overdue(&self, tick: bool) {
+        let news = |group: &&Group| tick || !group.overdue.load(Ordering::Relaxed);
+        for group in self.groups.iter().filter(news).filter(|group| self.is_overdue(group)) {
             let mut samples = Vec::new();
-            group.collectors.iter().for_each(|health| health.push(&mut samples, Some(Reason::TimedOut), None));
+            for health in &group.collectors {
+                health.push(&mut samples, Some(Reason::TimedOut), None);
+                samples.extend(health.pending.as_ref().and_then(Pending::get));
+            }
             // The thread itself holds this only while it emits; then it is not overdue.
             let mut emitter = lock(&group.emitter);
-            if self.is_overdue(group) && !group.overdue.swap(true, Ordering::Relaxed) {
+            if !self.is_overdue(group) {
+                continue;
+            }
+            if !group.overdue.swap(true, Ordering::Relaxed) {
                 for name in group.collectors.iter().flat_map(|health| health.collector.values()) {
                     log::warn!("{name}: the reading does not come back; its series are absent until it does");
                 }
-                self.pipeline.update(|| emitter.emit(&samples));
+            }
+            self.pipeline.update(|| emitter.emit(&samples));
+        }
+    }
+
+    /// For how long the readings of the threads apart have not come back.
+    fn push_stuck(&self, samples: &mut Vec<Sample>) {
+        let now = self.clocks.now().mono;
+        for group in self.groups.iter().skip(1) {
+            let asked = Some(group.asked.load(Ordering::Relaxed)).filter(|asked| *asked > 0);
+            let age = asked.map_or(Duration::ZERO, |asked| now.saturating_sub(Duration::from_nanos(asked)));
+            // The reading of this very tick may be under way.
+            let stuck = if age > self.interval { age } else { Duration::ZERO };
+            // As the health series, it is not shown where there is nothing to measure.
+            if stuck.is_zero() && !group.measuring.load(Ordering::Relaxed) {
+                continue;
+            }
+            for health in &group.collectors {
+                let seconds = stuck.as_millis() as f64 / 1e3;
+                samples.push(Sample::of(&COLLECTOR_STUCK, &health.collector, seconds));
             }
         }
     }
@@ -283,7 +318,7 @@ impl Worker {
             shared.advance(verdict.clock_jumped);
             // After a stall every thread looks overdue.
             if self.index == 0 && verdict.keep {
-                shared.find_overdue();
+                shared.find_overdue(true);
             }
             self.tick(&mut samples, verdict.keep);
         }
@@ -303,9 +338,17 @@ impl Worker {
             if self.rest().is_some() || self.sleep_until(next) {
                 break;
             }
+            self.note_reading(true);
             self.collectors.iter_mut().for_each(|collector| collector.keep_up());
+            self.note_reading(false);
         }
         self.sleep_until(due)
+    }
+
+    /// Tells the watchdog that a reading begins or is back.
+    fn note_reading(&self, begins: bool) {
+        let since = if begins { self.shared.clocks.now().mono.as_nanos() as u64 } else { 0 };
+        self.shared.groups[self.index].asked.store(since, Ordering::Relaxed);
     }
 
     /// Sleeps; true when it is time to stop. One system call: the condition's futex takes an absolute time.
@@ -324,6 +367,7 @@ impl Worker {
     fn tick(&mut self, samples: &mut Vec<Sample>, keep: bool) {
         let group = &self.shared.groups[self.index];
         samples.clear();
+        self.note_reading(true);
         for (index, collector) in self.collectors.iter_mut().enumerate() {
             let (start, before) = (Instant::now(), samples.len());
             let outcome = collector.collect(samples);
@@ -344,6 +388,7 @@ impl Worker {
         }
         if self.index == 0 {
             own_cost(samples);
+            self.shared.push_stuck(samples);
             let total = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
             samples.push(Sample::of(&DISTURBANCES, &self.constant.late, total(&self.shared.late)));
             samples.push(Sample::of(&DISTURBANCES, &self.constant.stall, total(&self.shared.stalled)));
@@ -354,8 +399,11 @@ impl Worker {
         let mut emitter = lock(&group.emitter);
         self.shared.pipeline.update(|| emitter.emit(samples));
         group.done.store(self.shared.clocks.now().mono.as_nanos() as u64, Ordering::Relaxed);
+        self.note_reading(false);
         group.ticks.fetch_add(1, Ordering::Relaxed);
         group.overdue.store(false, Ordering::Relaxed);
-        group.resting.store(self.rest().is_some(), Ordering::Relaxed);
+        let resting = self.rest().is_some();
+        group.resting.store(resting, Ordering::Relaxed);
+        group.measuring.store(!resting, Ordering::Relaxed);
     }
 }

@@ -245,7 +245,8 @@ rows! {
     };
     /// Sum over the GPUs of the share of time in which they ran at least one kernel. 100 says that a GPU was never
     /// idle, not that it was full. The sum is strict: absent while any GPU that was seen since the start has no value,
-    /// because the sum of the others would look like less load; `GPUS` and `GPUS_REPORTING` tell how many are missing.
+    /// because the sum of the others would look like less load (`--gpu-sum partial` gives that); `GPUS` and
+    /// `GPUS_REPORTING` tell how many are missing.
     /// A GPU in MIG mode counts as one, with its own value, from GPM (Hopper and later); else it has none, and the sum
     /// is absent: the instances' values are of parts of unequal size, and are not added up in its place.
     GPU_UTILIZATION = Metric {
@@ -323,6 +324,38 @@ rows! {
         help: "Time not known busy or idle.",
         source: NVML,
         absent: NO_ANSWER,
+        ..COUNTER
+    };
+    /// The time at 0 % while a program held memory: what a stalled or forgotten job costs. Held is more than 64 MiB of
+    /// `GPU_MEMORY_USED` at both ends of a tick: an unused GPU shows a few MiB, a CUDA context takes more.
+    /// Samples of 0 % count, several a second; the idle part of busier ones does not, unlike in `GPU_IDLE_SECONDS`.
+    GPU_HELD_IDLE_SECONDS = Metric {
+        name: "hostgauge_gpu_held_idle_seconds_total",
+        unit: Unit::Seconds,
+        labels: GPU,
+        help: "Time at 0 % with memory held.",
+        source: NVML,
+        absent: "as hostgauge_gpu_samples_lost_total; drivers before 510",
+        ..COUNTER
+    };
+    /// The longest run of samples of 0 % that goes on or ended in the last 60 seconds, in full, also where it began
+    /// before: how long a data loader keeps the GPU waiting. A gap in the samples ends a run.
+    GPU_LONGEST_IDLE = Metric {
+        name: "hostgauge_gpu_longest_idle_seconds",
+        unit: Unit::Seconds,
+        labels: GPU,
+        help: "Longest time at 0 %, last minute.",
+        source: NVML,
+        absent: "as hostgauge_gpu_samples_lost_total; no samples for a minute",
+        ..GAUGE
+    };
+    /// The samples taken from the driver's ring, each counted once.
+    GPU_SAMPLES = Metric {
+        name: "hostgauge_gpu_samples_total",
+        labels: GPU,
+        help: "Samples taken.",
+        source: NVML,
+        absent: "as hostgauge_gpu_samples_lost_total",
         ..COUNTER
     };
     /// The samples that the driver's ring had, or should have had, and that were not seen.
@@ -411,7 +444,8 @@ rows! {
         absent: "no answer from the GPU; MIG mode",
         ..GAUGE
     };
-    /// The GPUs that are measured, lost ones included: none is forgotten before hostgauge ends.
+    /// The GPUs that are measured, lost ones included: none is forgotten before hostgauge ends, but at the end of a
+    /// standby those that the driver does not find any more.
     GPUS = Metric {
         name: "hostgauge_gpus",
         range: "1..",
@@ -420,7 +454,7 @@ rows! {
         absent: NO_GPU,
         ..GAUGE
     };
-    /// The GPUs with a utilization. Below `GPUS`, the sum is absent.
+    /// The GPUs with a utilization. Below `GPUS`, a strict sum is absent, and a partial one is of these.
     GPUS_REPORTING = Metric {
         name: "hostgauge_gpus_reporting",
         help: "GPUs with a utilization.",
@@ -439,7 +473,9 @@ rows! {
         ..GAUGE
     };
     /// 1 for why `GPU_UP` is 0: `lost` (fell off the bus), `reset_required`, `no_permission`, `blocked` (the device
-    /// cgroup), `gone` (not enumerated any more), `driver_mismatch` and so on.
+    /// cgroup), `gone` (not enumerated any more), `driver_mismatch` and so on; `stuck` if it took over five seconds to
+    /// answer. While the driver does not come back from a call about a GPU, `stuck` is all that is said of it, and
+    /// nothing of the others.
     GPU_FAILURE = Metric {
         name: "hostgauge_gpu_failure",
         range: "1",
@@ -600,6 +636,16 @@ rows! {
         source: NVML,
         absent: "neither answered nor lost so far",
         ..COUNTER
+    };
+    /// 1 in standby, when NVIDIA's driver is let go so that GPUs can be reset, taken out or repartitioned: then all
+    /// other GPU series are absent on purpose. SIGUSR1 begins it, SIGUSR2 ends it.
+    GPU_STANDBY = Metric {
+        name: "hostgauge_gpu_standby",
+        range: "0 or 1",
+        help: "1 while the driver is let go.",
+        source: "the collector",
+        absent: "no driver was ever loaded",
+        ..GAUGE
     };
     /// 1 in MIG mode: the GPU is cut up into instances, and has no utilization of its own before Hopper.
     GPU_MIG = Metric {
@@ -892,6 +938,17 @@ rows! {
         help: "Last reading's time.",
         source: "the sampler",
         absent: "the reading has not come back",
+        ..GAUGE
+    };
+    /// For how long the present reading has not come back, by the tick; 0 while readings take less than an interval.
+    /// Of collectors that can hang, and therefore have a thread of their own.
+    COLLECTOR_STUCK = Metric {
+        name: "hostgauge_collector_stuck_seconds",
+        unit: Unit::Seconds,
+        labels: &["collector"],
+        help: "Age of a reading that hangs.",
+        source: "the sampler",
+        absent: "collectors that cannot hang",
         ..GAUGE
     };
     /// The data (one series' figures of one period each) that an exporter of windows took. At any moment it is the sum

@@ -32,6 +32,7 @@ pub mod catalogue;
 mod emit;
 mod error;
 mod gpu;
+mod pending;
 mod process;
 mod sample;
 
@@ -44,9 +45,13 @@ mod portable;
 pub use catalogue::{Kind, Metric};
 pub use emit::{Emitter, collect_and_emit, describe};
 pub use error::{CollectError, Reason};
-pub use gpu::{Choice as GpuChoice, Gpu, NoSelection as NoGpuSelection, Selection as GpuSelection};
+pub use gpu::{
+    Choice as GpuChoice, Gpu, NoSelection as NoGpuSelection, Selection as GpuSelection, Standby as GpuStandby,
+    SumRule as GpuSumRule,
+};
 #[cfg(target_os = "linux")]
 pub use linux::{cores, cpu::Cpu, disk::Disk, memory::Memory};
+pub use pending::Pending;
 #[cfg(not(target_os = "linux"))]
 pub use portable::{Cpu, Disk, Memory, cores};
 pub use process::own_cost;

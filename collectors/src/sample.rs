@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::catalogue::Metric;
 use crate::error::CollectError;
+use crate::pending::Pending;
 
 /// What tells the series of one metric apart: one value for each name in [`Metric::labels`], in that order.
 ///
@@ -73,6 +74,11 @@ pub trait Collector: Send {
 
     /// Reads what the source would forget before the next reading, and keeps it for that.
     fn keep_up(&mut self) {}
+
+    /// What is true while a reading does not come back. The watchdog shows it in place of the reading's samples.
+    fn pending(&self) -> Option<Pending> {
+        None
+    }
 
     /// Appends one sample for every value that this reading knows. `out` is the caller's reused buffer.
     ///

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use hostgauge_collectors::{Cores, cores};
+use hostgauge_collectors::{Cores, GpuStandby, cores};
 
 use super::Failure;
 use super::configuration::Configuration;
@@ -24,6 +24,7 @@ pub(super) fn builder(configuration: &Configuration) -> Builder {
         .disk_paths(&values.disk_paths)
         .roots(values.roots.clone())
         .gpus(values.gpus.clone())
+        .gpu_sum(values.gpu_sum)
         .shutdown_timeout(values.shutdown_timeout);
     match &values.nvml_library {
         Some(path) => builder.nvml_library(path),
@@ -42,7 +43,9 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
     runtime.block_on(async {
         // Before anything starts: a signal that comes early must still end it cleanly.
         let mut signals = Signals::new()?;
-        let mut agent = publishing::configure(builder(configuration), values)?;
+        let standby = GpuStandby::default();
+        tokio::spawn(follow(StandbySignals::new()?, standby.clone()));
+        let mut agent = publishing::configure(builder(configuration).gpu_standby(standby), values)?;
         if let Some(listen) = values.listen {
             agent = agent.listen(listen);
         }
@@ -88,6 +91,29 @@ impl Signals {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
         }
+    }
+}
+
+/// What asks the agent to let NVIDIA's driver go for a while: SIGUSR1, and to take it up again: SIGUSR2.
+struct StandbySignals {
+    begin: Signal,
+    end: Signal,
+}
+
+impl StandbySignals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { begin: signal(SignalKind::user_defined1())?, end: signal(SignalKind::user_defined2())? })
+    }
+}
+
+async fn follow(mut signals: StandbySignals, standby: GpuStandby) {
+    loop {
+        let on = tokio::select! {
+            _ = signals.begin.recv() => true,
+            _ = signals.end.recv() => false,
+        };
+        log::info!("{}", if on { "SIGUSR1: GPU standby" } else { "SIGUSR2: the end of GPU standby" });
+        standby.set(on);
     }
 }
 

@@ -53,7 +53,9 @@ pub(super) fn parser() -> clap::Command {
              Prometheus.\n\n\
              Without a command the agent runs until SIGTERM or Ctrl-C. Every option is also an environment variable \
              (--disk-path is HOSTGAUGE_DISK_PATH, several values separated by ':') and a key of the configuration file; \
-             a flag wins over the environment, the environment over the file.",
+             a flag wins over the environment, the environment over the file.\n\n\
+             SIGUSR1 makes the agent let NVIDIA's driver go, so that GPUs can be reset, taken out or repartitioned and \
+             the driver upgraded; SIGUSR2 ends that, and GPUs that are gone by then are forgotten.",
         )
         .subcommand(
             command("once", "Take two readings one interval apart, print the figures, and exit")

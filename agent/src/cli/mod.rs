@@ -13,6 +13,7 @@ mod options;
 mod output;
 #[cfg_attr(not(feature = "cloudwatch"), path = "no_publishing.rs")]
 mod publishing;
+mod reader;
 mod whoami;
 
 use std::process::ExitCode;

@@ -1,7 +1,10 @@
 //! `hostgauge once`: two readings one interval apart, printed.
 
+use std::io;
+use std::time::Duration;
+
 use hostgauge_collectors::catalogue::unit_name;
-use hostgauge_collectors::{CollectError, Collector, Emitter, Sample, collect_and_emit};
+use hostgauge_collectors::{CollectError, Emitter, Sample};
 use hostgauge_exporters::prometheus::{Encoding, Format as PageFormat};
 use metrics::Unit;
 use serde_json::{Map, Value, json};
@@ -10,19 +13,25 @@ use super::Failure;
 use super::commands::Format;
 use super::configuration::Configuration;
 use super::output;
+use super::reader::Reader;
 use crate::identity::choose;
 use crate::pipeline::Pipeline;
+
+/// How long a reading may take. A driver that nobody holds open takes seconds to wake its GPUs.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 pub(super) fn run(configuration: &Configuration, format: Format) -> Result<(), Failure> {
     let values = &configuration.values;
     let sources = super::whoami::sources(configuration);
     let host = choose(&sources);
     let (pipeline, _) = Pipeline::new(host, values.interval, Default::default(), Default::default())?;
-    let mut collectors = super::agent::builder(configuration).collectors();
-    let mut round = || readings(&mut collectors, &pipeline);
+    let collectors = super::agent::builder(configuration).collectors();
+    let mut readers = collectors.into_iter().map(Reader::new).collect::<io::Result<Vec<_>>>()?;
+    let mut round = || readings(&mut readers, &pipeline);
     round();
     std::thread::sleep(values.interval);
     let (samples, errors) = round();
+    readers.into_iter().for_each(|reader| reader.end(PATIENCE));
     output::print(&match format {
         Format::Json => as_json(host, &samples),
         Format::Prometheus => page(&pipeline),
@@ -35,12 +44,14 @@ pub(super) fn run(configuration: &Configuration, format: Format) -> Result<(), F
 }
 
 /// One reading of every collector.
-fn readings(collectors: &mut [Box<dyn Collector>], pipeline: &Pipeline) -> (Vec<Sample>, Vec<CollectError>) {
-    let (mut all, mut samples, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+fn readings(readers: &mut [Reader], pipeline: &Pipeline) -> (Vec<Sample>, Vec<CollectError>) {
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
     pipeline.with_recorder(|| {
-        for collector in collectors {
-            errors.extend(collect_and_emit(collector.as_mut(), &mut Emitter::default(), &mut samples).err());
+        for reader in readers {
+            let (mut samples, outcome) = reader.read(PATIENCE);
+            Emitter::default().emit(&samples);
             all.append(&mut samples);
+            errors.extend(outcome.err());
         }
     });
     (all, errors)

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hostgauge_collectors::{GpuSelection, Roots};
+use hostgauge_collectors::{GpuSelection, GpuSumRule, Roots};
 
 use crate::builder::INTERVALS;
 use crate::identity;
@@ -21,6 +21,7 @@ pub(super) struct Values {
     pub disk_paths: Vec<PathBuf>,
     pub gpus: GpuSelection,
     pub nvml_library: Option<PathBuf>,
+    pub gpu_sum: GpuSumRule,
     pub listen: Option<SocketAddr>,
     pub roots: Roots,
     pub log_format: LogFormat,
@@ -63,6 +64,7 @@ impl Default for Values {
             disk_paths: Vec::new(),
             gpus: GpuSelection::All,
             nvml_library: None,
+            gpu_sum: GpuSumRule::Strict,
             listen: None,
             roots: Roots::default(),
             log_format: LogFormat::Text,
@@ -168,6 +170,19 @@ pub(super) static OPTIONS: &[Opt] = &[
         set: |values, text| {
             let path = PathBuf::from(text);
             values.nvml_library = Some(path.is_absolute().then_some(path)?);
+            Some(())
+        },
+    },
+    Opt {
+        name: "gpu-sum",
+        value_name: "RULE",
+        default: "strict",
+        many: false,
+        help: "While a GPU has no value, the sums over GPUs are absent (strict), since fewer GPUs look like less \
+               load, or of the others (partial)",
+        expected: "strict or partial",
+        set: |values, text| {
+            values.gpu_sum = GpuSumRule::ALL.into_iter().find(|rule| rule.as_str() == text)?;
             Some(())
         },
     },
@@ -481,6 +496,7 @@ mod tests {
             ("disk-path", &["", "data", "/a\nb"]),
             ("gpus", &["", "some", "0,", "-1", "GPU-", "all,0"]),
             ("nvml-library", &["", "libnvidia-ml.so.1"]),
+            ("gpu-sum", &["", "Strict", "some"]),
             ("prometheus-listen", &["", "9871", "example.org:80", "127.0.0.1", "127.0.0.1:99999", "Off"]),
             ("host", &["", " ", "a\nb"]),
             ("procfs", &["/no/such/folder", "/etc/passwd"]),

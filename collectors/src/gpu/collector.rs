@@ -1,6 +1,7 @@
 //! GPUs as samples: the library, the table of GPUs, and what is summed over them.
 
 use std::fmt;
+use std::mem;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -8,10 +9,12 @@ use super::device::{Known, Shares};
 use super::driver::{Code, Driver, Identity, Load, LoadError};
 use super::ring::RingSample;
 use super::selection::{Choice, Selection};
+use super::standby::{self, Standby};
 use super::state::{Health, Next, Outcome, State};
 use super::sum::{SumRule, sum};
-use crate::catalogue::{GPU_MEMORY_UTILIZATION, GPU_UTILIZATION, GPUS, GPUS_REPORTING};
+use crate::catalogue::{GPU_MEMORY_UTILIZATION, GPU_STANDBY, GPU_UTILIZATION, GPUS, GPUS_REPORTING};
 use crate::error::{CollectError, Reason};
+use crate::pending::Pending;
 use crate::sample::{Collector, Sample};
 
 /// How seldom a machine without GPUs is looked at again: a driver may be installed later.
@@ -29,19 +32,32 @@ const MOST_GPUS: usize = 256;
 ///   counters (GPM, Hopper and later), else from the driver's last period. Which one it was is a series.
 /// - **Memory** is what nvidia-smi shows.
 /// - **MIG instances** have series of their own, by UUID, and are looked up anew at every tick.
-/// - **The sums are strict**: absent while any GPU that was ever seen has no value, since the sum of seven of eight
-///   would look like less load. A lost GPU keeps its name and says why, and is asked again ever more seldom.
+/// - **The sums are strict** unless [`sum_rule`](Self::sum_rule) says otherwise: absent while any GPU that was ever
+///   seen has no value, since the sum of seven of eight would look like less load. A lost GPU keeps its name and says
+///   why, and is asked again ever more seldom.
 /// - **Health** (energy, temperature, throttling, memory errors, XIDs and so on) costs its own series where the driver
 ///   does not answer.
 /// - **Without a driver or GPU** there are no series, and nothing is done but to look again every five minutes.
 /// - A call that never returns costs the GPU series only: the collector wants a thread of its own.
+/// - **In [`Standby`]** the driver is let go. GPUs that are not there any more afterwards are forgotten.
 ///
 /// Never run on a real GPU so far: only on a double of the driver.
 pub struct Gpu {
     load: Box<Load>,
     path: Option<PathBuf>,
     selection: Selection,
+    sum_rule: SumRule,
+    standby: Standby,
     driver: Option<Box<dyn Driver>>,
+    /// Whether a driver was ever loaded.
+    known: bool,
+    /// How often the switch was turned when it was last looked at.
+    turns: u64,
+    /// The driver is let go by wish.
+    standing_by: bool,
+    /// Whoever the next enumeration does not find is forgotten.
+    forget: bool,
+    pending: Pending,
     /// The health of the library as a whole.
     library: Health,
     /// Why there is no driver.
@@ -73,12 +89,31 @@ impl Gpu {
         Self::with(Box::new(load), selection, library)
     }
 
+    /// What the sums are while a GPU has no value. Default: [`SumRule::Strict`].
+    pub fn sum_rule(mut self, rule: SumRule) -> Self {
+        self.sum_rule = rule;
+        self
+    }
+
+    /// The switch that lets the driver go for a while.
+    pub fn standby(mut self, switch: Standby) -> Self {
+        self.standby = switch;
+        self
+    }
+
     fn with(load: Box<Load>, selection: Selection, path: Option<PathBuf>) -> Self {
         Self {
             load,
             path,
             selection,
+            sum_rule: SumRule::Strict,
+            standby: Standby::default(),
             driver: None,
+            known: false,
+            turns: 0,
+            standing_by: false,
+            forget: false,
+            pending: Pending::default(),
             library: Health::default(),
             unloaded: None,
             gpus: Vec::new(),
@@ -92,6 +127,11 @@ impl Gpu {
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Sample>) -> Result<(), CollectError> {
         self.resting = false;
+        self.follow_the_switch();
+        if self.standing_by {
+            out.extend(self.known.then(|| Sample::new(&GPU_STANDBY, 1.0)));
+            return Ok(());
+        }
         if self.driver.is_none() && self.library.is_due(now) {
             self.load(now);
         }
@@ -106,9 +146,12 @@ impl Gpu {
         }
         self.shares.clear();
         for gpu in &mut self.gpus {
+            self.pending.set(Some(gpu.if_stuck()));
             self.shares.push(gpu.tick(&mut self.ring, now, out));
         }
+        self.pending.set(None);
         self.push_sums(out);
+        out.extend(self.known.then(|| Sample::new(&GPU_STANDBY, 0.0)));
         let told = self.gpus.iter().find(|gpu| gpu.health.next() == Next::Initialise && gpu.handle.is_some());
         if let Some(state) = told.map(|gpu| gpu.health.state()) {
             self.unload(LoadError::Refused(Code(if state == State::DriverMismatch { 18 } else { 9 })), now);
@@ -119,8 +162,31 @@ impl Gpu {
     }
 
     fn drain(&mut self, now: Instant) {
+        if self.standby.is_on() {
+            self.follow_the_switch();
+        }
         for gpu in &mut self.gpus {
+            self.pending.set(Some(gpu.if_stuck()));
             gpu.keep_up(&mut self.ring, now);
+        }
+        self.pending.set(None);
+    }
+
+    /// Begins or ends standby.
+    fn follow_the_switch(&mut self) {
+        let turns = self.standby.turns();
+        if turns == mem::replace(&mut self.turns, turns) {
+            return;
+        }
+        if !self.standing_by {
+            self.gpus.iter_mut().for_each(Known::stand_by);
+            (self.driver, self.enumerated, self.unloaded) = (None, None, None);
+            log::info!("GPU standby: NVIDIA's driver is let go; the GPU series are absent");
+        }
+        self.standing_by = standby::is_odd(turns);
+        if !self.standing_by {
+            (self.library, self.forget, self.said) = (Health::default(), true, None);
+            log::info!("GPU standby is over: NVIDIA's driver is loaded anew");
         }
     }
 
@@ -138,6 +204,7 @@ impl Gpu {
         match (self.load)(self.path.as_deref()) {
             Ok(driver) => {
                 self.driver = Some(driver);
+                self.known = true;
                 self.unloaded = None;
                 self.enumerated = None;
             }
@@ -197,26 +264,39 @@ impl Gpu {
         let mut present = vec![false; self.gpus.len()];
         let mut refused = Vec::new();
         for index in 0..count.min(MOST_GPUS as u32) {
+            let known = self.gpus.iter().find(|gpu| gpu.index == Some(index));
+            self.pending.set(known.map(Known::if_stuck));
             match driver.handle(index).and_then(|handle| Ok((handle.identity()?, handle))) {
                 Ok((identity, handle)) if self.selection.has(index, &identity.uuid) => {
                     let at = place(&mut self.gpus, &mut present, |gpu| gpu.identity.uuid == identity.uuid)
                         .or_else(|| place(&mut self.gpus, &mut present, |gpu| gpu.is_nameless_at(index)))
                         .unwrap_or_else(|| append(&mut self.gpus, &mut present, Some(index), Identity::default()));
                     self.gpus[at].meet(index, identity, handle, now);
+                    self.gpus[at].seen = Some(now);
                 }
                 Ok(_) => {}
                 Err(code) => refused.push((index, code)),
             }
         }
+        self.pending.set(None);
         for (index, code) in refused {
-            let at = place(&mut self.gpus, &mut present, |gpu| gpu.index == Some(index)).or_else(|| {
+            // Others may have had this index before it.
+            let seen = self.gpus.iter().zip(&present).filter(|(gpu, present)| !**present && gpu.index == Some(index));
+            let last = seen.map(|(gpu, _)| gpu.seen).max();
+            let is_it = |gpu: &Known| gpu.index == Some(index) && Some(gpu.seen) == last;
+            let at = place(&mut self.gpus, &mut present, is_it).or_else(|| {
                 // It never said its name, so nobody can have asked for it but by index.
                 let chosen = self.selection.has(index, "");
                 chosen.then(|| append(&mut self.gpus, &mut present, Some(index), Identity::default()))
             });
             if let Some(at) = at {
                 self.gpus[at].refuse(code, now);
+                self.gpus[at].seen = Some(now);
             }
+        }
+        // A driver without any GPU is not done with whatever the standby was for.
+        if count > 0 && mem::take(&mut self.forget) {
+            self.forget_the_missing(&mut present);
         }
         for choice in self.selection.choices() {
             let is_known = |gpu: &Known| choice.is(gpu.index.unwrap_or(u32::MAX), &gpu.identity.uuid);
@@ -242,9 +322,19 @@ impl Gpu {
         }
     }
 
+    /// Drops the GPUs that are not `present`: who ended the standby says that what is there now is what there is.
+    fn forget_the_missing(&mut self, present: &mut Vec<bool>) {
+        for (gpu, _) in self.gpus.iter().zip(&*present).filter(|(_, present)| !**present) {
+            log::warn!("{} is not there after the standby, and forgotten", gpu.title());
+        }
+        let mut kept = present.iter();
+        self.gpus.retain(|_| kept.next().is_some_and(|present| *present));
+        present.retain(|present| *present);
+    }
+
     fn push_sums(&self, out: &mut Vec<Sample>) {
-        let utilization = sum(self.shares.iter().map(|shares| shares.utilization), SumRule::Strict);
-        let memory = sum(self.shares.iter().map(|shares| shares.memory), SumRule::Strict);
+        let utilization = sum(self.shares.iter().map(|shares| shares.utilization), self.sum_rule);
+        let memory = sum(self.shares.iter().map(|shares| shares.memory), self.sum_rule);
         out.extend(utilization.sum.map(|percent| Sample::new(&GPU_UTILIZATION, percent)));
         out.extend(memory.sum.map(|percent| Sample::new(&GPU_MEMORY_UTILIZATION, percent)));
         if utilization.count > 0 {
@@ -311,6 +401,10 @@ impl Collector for Gpu {
 
     fn rest(&self) -> Option<Duration> {
         self.resting.then_some(REST)
+    }
+
+    fn pending(&self) -> Option<Pending> {
+        Some(self.pending.clone())
     }
 
     fn forgets_after(&self) -> Option<Duration> {

@@ -10,23 +10,29 @@ use super::instances::Instances;
 use super::ring::{RingSample, duty};
 use super::state::{Health, Outcome, State};
 use super::vitals::{Losses, Vitals};
+use super::waste::Waste;
 use crate::catalogue::{
     GPU_BUSY_SECONDS, GPU_COVERAGE, GPU_DEVICE_MEMORY_UTILIZATION, GPU_DEVICE_UTILIZATION, GPU_DRAM_UTILIZATION,
-    GPU_FAILURE, GPU_IDLE_SECONDS, GPU_INFO, GPU_MEMORY_CONTROLLER, GPU_MEMORY_RESERVED, GPU_MEMORY_TOTAL,
-    GPU_MEMORY_USED, GPU_MIG, GPU_MIG_CHANGES, GPU_NVLINK_RECEIVED, GPU_NVLINK_SENT, GPU_OCCUPANCY, GPU_PCIE_RECEIVED,
-    GPU_PCIE_SENT, GPU_SAMPLES_LOST, GPU_SAMPLES_REJECTED, GPU_SM_UTILIZATION, GPU_SOURCE, GPU_TENSOR_UTILIZATION,
-    GPU_UNSAMPLED_SECONDS, GPU_UP, GPU_UTILIZATION_ABSENT,
+    GPU_FAILURE, GPU_HELD_IDLE_SECONDS, GPU_IDLE_SECONDS, GPU_INFO, GPU_LONGEST_IDLE, GPU_MEMORY_CONTROLLER,
+    GPU_MEMORY_RESERVED, GPU_MEMORY_TOTAL, GPU_MEMORY_USED, GPU_MIG, GPU_MIG_CHANGES, GPU_NVLINK_RECEIVED,
+    GPU_NVLINK_SENT, GPU_OCCUPANCY, GPU_PCIE_RECEIVED, GPU_PCIE_SENT, GPU_SAMPLES, GPU_SAMPLES_LOST,
+    GPU_SAMPLES_REJECTED, GPU_SM_UTILIZATION, GPU_SOURCE, GPU_TENSOR_UTILIZATION, GPU_UNSAMPLED_SECONDS, GPU_UP,
+    GPU_UTILIZATION_ABSENT,
 };
 use crate::sample::{Device, Sample, percent};
 
 /// More than any link carries, in MiB per second: garbage.
 const MOST_MEBIBYTES: f64 = 1e8;
 const MEBIBYTE: f64 = 1_048_576.0;
+/// A GPU that takes longer to answer is left alone for a while: meanwhile the rings of the others wrap.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One GPU, known for as long as the agent runs, also while it is lost.
 pub(super) struct Known {
     /// NVML's index when it was last seen.
     pub index: Option<u32>,
+    /// When that was.
+    pub seen: Option<Instant>,
     /// Without a UUID where it never answered.
     pub identity: Identity,
     pub handle: Option<Box<dyn Handle>>,
@@ -36,6 +42,7 @@ pub(super) struct Known {
     /// When the meter last ticked.
     met: Option<Instant>,
     totals: Totals,
+    waste: Waste,
     has_ring: bool,
     early: Early,
     instances: Instances,
@@ -51,6 +58,7 @@ struct Labels {
     sources: [(Source, Device); 3],
     failure: Option<(State, Device)>,
     absent: Device,
+    stuck: Device,
 }
 
 #[derive(Default)]
@@ -58,6 +66,7 @@ struct Totals {
     busy: Duration,
     idle: Duration,
     unsampled: Duration,
+    samples: u64,
     samples_lost: u64,
     samples_rejected: u64,
     /// Bytes over PCIe and NVLink, sent and received; `None` until first known.
@@ -169,6 +178,7 @@ impl Known {
         let (meter, totals) = (Meter::default(), Totals::default());
         Self {
             index,
+            seen: None,
             identity,
             handle: None,
             health: Health::default(),
@@ -176,6 +186,7 @@ impl Known {
             meter,
             met: None,
             totals,
+            waste: Waste::default(),
             has_ring: false,
             early: Early::default(),
             instances: Instances::default(),
@@ -227,23 +238,40 @@ impl Known {
         self.losses.refused(code);
     }
 
+    /// The driver is let go on purpose: it is asked when it is found again.
+    pub(super) fn stand_by(&mut self) {
+        self.let_go();
+        self.health = Health::default();
+    }
+
+    /// What is true if a call about it does not return.
+    pub(super) fn if_stuck(&self) -> Sample {
+        Sample::of(&GPU_FAILURE, &self.labels.stuck, 1.0)
+    }
+
     /// Asks it, if that is due, and appends what it says.
     pub(super) fn tick(&mut self, ring: &mut Vec<RingSample>, now: Instant, out: &mut Vec<Sample>) -> Shares {
         let due = self.health.is_due(now);
+        let asked = Instant::now();
         // Before anything else: what it did before it was lost.
         if due {
             self.poll_events(now);
         }
         let handle = self.handle.as_mut().filter(|_| due);
         let answers = handle.map(|handle| Answers::ask(handle.as_mut(), ring, &mut self.instances, &self.labels.gpu));
+        if let (Some(Ok(_)), Some(handle)) = (&answers, &self.handle) {
+            self.vitals.ask(handle.as_ref(), now);
+        }
+        let took = asked.elapsed();
+        let late = took > PATIENCE;
         let answers = match answers {
             Some(Ok(answers)) => {
-                self.health.observe(Outcome::Answered, now);
+                self.health.observe(if late { Outcome::TimedOut } else { Outcome::Answered }, now + took);
                 self.losses.answered();
                 Some(answers)
             }
             Some(Err(code)) => {
-                self.refuse(code, now);
+                self.refuse(code, now + took);
                 self.early = Early::default();
                 self.instances.forget();
                 None
@@ -254,13 +282,17 @@ impl Known {
             log::info!("{}: MIG instances: {}", self.title(), self.instances);
         }
         self.push_health(out);
-        if answers.is_some()
-            && let Some(handle) = &self.handle
-        {
-            self.vitals.ask(handle.as_ref(), now);
+        let before = out.len();
+        if answers.is_some() {
             self.vitals.push(out);
         }
-        answers.map(|answers| self.measure(&answers, ring, now, out)).unwrap_or_default()
+        let shares = answers.map(|answers| self.measure(&answers, ring, now, out)).unwrap_or_default();
+        if late {
+            // Counted, but not shown beside a GPU that is said not to answer.
+            out.truncate(before);
+            return Shares::default();
+        }
+        shares
     }
 
     fn poll_events(&mut self, now: Instant) {
@@ -280,6 +312,9 @@ impl Known {
             let elapsed = self.elapsed(now);
             let tick = self.meter.tick(Some(ring), None, snapshot.ok(), elapsed);
             self.totals.add(&tick);
+            if let Some(drain) = &tick.drain {
+                self.waste.add(drain, now);
+            }
             self.early.add(&tick);
         }
     }
@@ -317,6 +352,9 @@ impl Known {
         let snapshot = answers.snapshot.map(|snapshot| snapshot.gpu);
         let tick = self.meter.tick(answer, graphics, snapshot, elapsed);
         self.totals.add(&tick);
+        if let Some(drain) = &tick.drain {
+            self.waste.add(drain, now);
+        }
         self.totals.carry(answers.gpm, since_gpm);
         let chosen = mem::take(&mut self.early).join(&tick);
 
@@ -328,9 +366,15 @@ impl Known {
         push(&GPU_BUSY_SECONDS, Some(self.totals.busy.as_secs_f64()));
         push(&GPU_IDLE_SECONDS, Some(self.totals.idle.as_secs_f64()));
         push(&GPU_UNSAMPLED_SECONDS, Some(self.totals.unsampled.as_secs_f64()));
+        push(&GPU_SAMPLES, tick.drain.as_ref().map(|_| self.totals.samples as f64));
         push(&GPU_SAMPLES_LOST, tick.drain.as_ref().map(|_| self.totals.samples_lost as f64));
         push(&GPU_SAMPLES_REJECTED, tick.drain.as_ref().map(|_| self.totals.samples_rejected as f64));
         let memory = answers.memory.filter(|memory| memory.total > 0 && memory.used <= memory.total);
+        self.waste.memory(memory);
+        let has_ring = tick.drain.is_some();
+        let (held_idle, stall) = (self.waste.held_idle(), self.waste.longest_idle(now));
+        push(&GPU_HELD_IDLE_SECONDS, held_idle.filter(|_| has_ring).map(|time| time.as_secs_f64()));
+        push(&GPU_LONGEST_IDLE, stall.filter(|_| has_ring).map(|time| time.as_secs_f64()));
         let filled = memory.map(|memory| percent(memory.used as f64, memory.total as f64));
         push(&GPU_DEVICE_MEMORY_UTILIZATION, filled);
         push(&GPU_MEMORY_USED, memory.map(|memory| memory.used as f64));
@@ -368,6 +412,7 @@ impl Totals {
         self.idle += tick.idle;
         self.unsampled += tick.lost;
         if let Some(drain) = &tick.drain {
+            self.samples += drain.taken;
             self.samples_lost += drain.lost_samples;
             self.samples_rejected += drain.rejected;
         }
@@ -400,6 +445,7 @@ impl Labels {
                 .map(|source| (source, Device::new([index, uuid, source.as_str()]))),
             failure: None,
             absent: Device::new([index, uuid, "mig"]),
+            stuck: Device::new([index, uuid, State::Stuck.as_str()]),
         }
     }
 }

@@ -17,10 +17,14 @@ mod instances;
 mod nvml;
 mod ring;
 mod selection;
+mod standby;
 mod state;
 mod sum;
 mod vitals;
+mod waste;
 mod xid;
 
 pub use collector::Gpu;
 pub use selection::{Choice, NoSelection, Selection};
+pub use standby::Standby;
+pub use sum::SumRule;

@@ -27,8 +27,7 @@ pub(super) enum Outcome {
     /// It answered with an nvmlReturn_t other than 0. A call that is merely not supported by a good GPU, and NOT_FOUND
     /// of its sample ring, are no outcome of asking the GPU: they are not told to this machine.
     Refused(u32),
-    /// No answer within the deadline: a wedged driver.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the sampler's watchdog stands for it so far"))]
+    /// It answered too late: a driver on its way to be wedged. Of calls that never return the watchdog tells.
     TimedOut,
 }
 

@@ -5,27 +5,31 @@
 
 use crate::sample::sum_over_devices;
 
-/// What the sum is while a GPU that is known has no value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SumRule {
-    /// Absent.
+/// What the sums over GPUs are while a GPU that is known has no value. As text: `strict`, `partial`.
+///
+/// How many GPUs there are and how many report stands beside the sums in either case (`hostgauge_gpus`,
+/// `hostgauge_gpus_reporting`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SumRule {
+    /// Absent. The default, because a part looks like less load: with one of eight equally busy GPUs lost, it is an
+    /// eighth less, and whoever scales or alarms on it does the wrong thing.
+    #[default]
     Strict,
-    /// The sum of those that report.
+    /// The sum of those that report, for who divides it by their number.
     Partial,
 }
 
 impl SumRule {
+    /// Every rule there is.
+    pub const ALL: [Self; 2] = [Self::Strict, Self::Partial];
+
     /// The value of the option.
-    #[allow(dead_code, reason = "there is no option yet")]
-    pub(super) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Strict => "strict",
             Self::Partial => "partial",
         }
     }
-
-    #[cfg_attr(not(test), expect(dead_code, reason = "there is no option yet"))]
-    pub(super) const ALL: [Self; 2] = [Self::Strict, Self::Partial];
 }
 
 /// A sum and what it is of.

@@ -10,6 +10,8 @@ use crate::catalogue::{
 use crate::gpu::driver::{Gpm, Handle, Memory, Snapshot};
 use crate::sample::Device;
 
+mod standby;
+
 const SECOND: Duration = Duration::from_secs(1);
 const PERIOD: u64 = 200_000;
 
