@@ -2,51 +2,14 @@
 //! library's own).
 #![allow(unsafe_code)] // a counting allocator cannot be written without
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hostgauge::{Builder, Hostgauge};
 
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(block, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// The fewest allocations of `work` in several tries: what else the process does now and then (a window that closes, a
-/// page that is rendered) is not its own.
-fn fewest(tries: usize, mut work: impl FnMut()) -> u64 {
-    let once = |_| {
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        work();
-        ALLOCATIONS.load(Ordering::Relaxed) - before
-    };
-    (0..tries).map(once).min().unwrap_or(u64::MAX)
-}
+#[path = "support/counting.rs"]
+mod counting;
 
 /// Whether the sampler has made its first ticks: every series has its handle, every buffer its size.
 fn settle(hostgauge: &Hostgauge) {
@@ -65,7 +28,7 @@ fn a_sample_allocates_nothing_and_a_scrape_little() {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let (_recorder, hostgauge) = Builder::new().interval(interval).listen(listen).build().expect("it starts");
     settle(&hostgauge);
-    let per_ten_ticks = fewest(3, || std::thread::sleep(10 * interval));
+    let per_ten_ticks = counting::fewest(3, || std::thread::sleep(10 * interval));
     println!("allocations in ten ticks: {per_ten_ticks}");
     assert_eq!(per_ten_ticks, 0);
     drop(hostgauge);
@@ -81,7 +44,7 @@ fn a_sample_allocates_nothing_and_a_scrape_little() {
     assert!(hostgauge.page().contains("hostgauge_gpu_utilization_percent{"), "{}", hostgauge.page());
     // Until the rings have reached their size and the GPM samples have turns.
     std::thread::sleep(Duration::from_secs(1));
-    let per_five_ticks = fewest(3, || std::thread::sleep(5 * interval));
+    let per_five_ticks = counting::fewest(3, || std::thread::sleep(5 * interval));
     println!("allocations in five ticks with GPUs: {per_five_ticks}");
     assert_eq!(per_five_ticks, 0);
     drop(hostgauge);
@@ -109,7 +72,7 @@ fn a_sample_allocates_nothing_and_a_scrape_little() {
         let request = format!("GET /metrics HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {encoding}\r\n\r\n").into_bytes();
         scrape(&request);
         // The client allocates nothing; what is counted is the server's.
-        let per_hundred = fewest(20, || (0..100).for_each(|_| scrape(&request)));
+        let per_hundred = counting::fewest(20, || (0..100).for_each(|_| scrape(&request)));
         println!("allocations per scrape, {encoding}: {}", per_hundred as f64 / 100.0);
         assert!(per_hundred <= 1000, "{encoding}: {per_hundred} allocations in 100 scrapes");
     }

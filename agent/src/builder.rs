@@ -10,7 +10,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use hostgauge_collectors::{Collector, Cpu, Disk, Gpu, GpuSelection, GpuStandby, GpuSumRule, Memory, Roots};
+use hostgauge_collectors::{
+    Collector, Cpu, Disk, Gpu, GpuProcesses, GpuSelection, GpuStandby, GpuSumRule, Memory, Roots,
+};
 #[cfg(feature = "cloudwatch")]
 use hostgauge_exporters::emf::{Emf, Target as EmfTarget};
 use hostgauge_exporters::prometheus::{Encoding, Format, Page, Server, Site};
@@ -46,6 +48,7 @@ pub struct Builder {
     interval: Duration,
     disk_paths: Vec<PathBuf>,
     gpus: GpuSelection,
+    gpu_processes: GpuProcesses,
     nvml_library: Option<PathBuf>,
     gpu_sum: GpuSumRule,
     gpu_standby: GpuStandby,
@@ -77,6 +80,7 @@ impl Default for Builder {
             interval: Duration::from_secs(1),
             disk_paths: vec!["/".into()],
             gpus: GpuSelection::All,
+            gpu_processes: GpuProcesses::Off,
             nvml_library: None,
             gpu_sum: GpuSumRule::default(),
             gpu_standby: GpuStandby::default(),
@@ -122,6 +126,13 @@ impl Builder {
     /// series, and the driver is looked for every five minutes.
     pub fn gpus(mut self, gpus: GpuSelection) -> Self {
         self.gpus = gpus;
+        self
+    }
+
+    /// Memory and SM share of what runs on the GPUs, by process or by container. Default: off, since it is up to 128
+    /// more series for each GPU. Names and containers are looked up below [`Roots::procfs`].
+    pub fn gpu_processes(mut self, processes: GpuProcesses) -> Self {
+        self.gpu_processes = processes;
         self
     }
 
@@ -299,7 +310,7 @@ impl Builder {
         }
         if !self.gpus.is_none() {
             let gpu = Gpu::new(self.gpus, self.nvml_library).sum_rule(self.gpu_sum).standby(self.gpu_standby);
-            all.push(Box::new(gpu));
+            all.push(Box::new(gpu.processes(self.gpu_processes, &self.roots)));
         }
         all.extend(self.more);
         all

@@ -48,8 +48,8 @@ pub use builder::{Builder, Hostgauge, INTERVALS};
 pub use cloudwatch::{CloudWatch, Publish};
 pub use error::Error;
 pub use hostgauge_collectors::{
-    CollectError, Collector, Device, GpuChoice, GpuSelection, GpuStandby, GpuSumRule, Kind, Metric, NoGpuSelection,
-    Pending, Reason, Roots, Sample, catalogue, sum_over_devices,
+    CollectError, Collector, Device, GpuChoice, GpuProcesses, GpuSelection, GpuStandby, GpuSumRule, Kind, Metric,
+    NoGpuProcesses, NoGpuSelection, Pending, Reason, Roots, Sample, catalogue, sum_over_devices,
 };
 #[cfg(feature = "cloudwatch")]
 pub use hostgauge_exporters::{

@@ -20,6 +20,10 @@ pub fn describe(recorder: &dyn Recorder) {
     }
 }
 
+/// For so many rounds an absent series keeps its handle, so that one that comes and goes, as the label that says what a
+/// utilization is from, is made once.
+const KEPT: u64 = 64;
+
 /// Sets the gauges of one source of samples, round after round, and marks as absent the series that a round leaves out.
 ///
 /// Handles are kept, so that a round with the same series as the one before allocates nothing.
@@ -48,7 +52,7 @@ impl Emitter {
         for sample in samples {
             let found = match self.series.get(next).is_some_and(|series| series.is_of(sample)) {
                 true => Some(next),
-                false => self.series.iter().position(|series| series.is_of(sample)),
+                false => self.find(sample, next),
             };
             let index = found.unwrap_or_else(|| {
                 self.series.insert(next.min(self.series.len()), Series::register(sample));
@@ -60,12 +64,19 @@ impl Emitter {
             next = index + 1;
         }
         self.series.retain(|series| {
-            let current = series.round == self.round;
-            if !current {
+            let missed = self.round - series.round;
+            if missed == 1 {
                 series.gauge.set(f64::NAN);
             }
-            current
+            missed < KEPT
         });
+    }
+
+    /// From `next` on, then before it: what lies between two samples is mostly a series that is absent now.
+    fn find(&self, sample: &Sample, next: usize) -> Option<usize> {
+        let (before, after) = self.series.split_at(next.min(self.series.len()));
+        let ahead = after.iter().position(|series| series.is_of(sample)).map(|index| next + index);
+        ahead.or_else(|| before.iter().position(|series| series.is_of(sample)))
     }
 
     /// Makes every series of this source absent.
@@ -146,6 +157,28 @@ mod tests {
             round.rotate_left(half);
             round
         })
+    }
+
+    #[test]
+    fn a_series_that_comes_and_goes_is_registered_once_and_one_that_stays_away_is_forgotten() {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        let (sum, cores) = ([Sample::new(&CPU_UTILIZATION, 1.0)], [Sample::new(&CPU_CORES, 2.0)]);
+        let mut emitter = Emitter::default();
+        metrics::with_local_recorder(&recorder, || {
+            for _ in 0..100 {
+                emitter.emit(&sum);
+                emitter.emit(&cores);
+            }
+            assert_eq!(emitter.series.len(), 2);
+            (0..KEPT).for_each(|_| emitter.emit(&sum));
+        });
+        assert_eq!(emitter.series.len(), 1);
+        let visible = snapshotter.snapshot().into_vec().into_iter().filter(|(.., value)| match value {
+            DebugValue::Gauge(value) => !value.is_nan(),
+            _ => true,
+        });
+        assert_eq!(visible.count(), 1);
     }
 
     proptest! {

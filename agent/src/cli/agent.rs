@@ -25,6 +25,7 @@ pub(super) fn builder(configuration: &Configuration) -> Builder {
         .roots(values.roots.clone())
         .gpus(values.gpus.clone())
         .gpu_sum(values.gpu_sum)
+        .gpu_processes(values.gpu_processes)
         .shutdown_timeout(values.shutdown_timeout);
     match &values.nvml_library {
         Some(path) => builder.nvml_library(path),

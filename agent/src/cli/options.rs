@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hostgauge_collectors::{GpuSelection, GpuSumRule, Roots};
+use hostgauge_collectors::{GpuProcesses, GpuSelection, GpuSumRule, Roots};
 
 use crate::builder::INTERVALS;
 use crate::identity;
@@ -20,6 +20,7 @@ pub(super) struct Values {
     pub interval: Duration,
     pub disk_paths: Vec<PathBuf>,
     pub gpus: GpuSelection,
+    pub gpu_processes: GpuProcesses,
     pub nvml_library: Option<PathBuf>,
     pub gpu_sum: GpuSumRule,
     pub listen: Option<SocketAddr>,
@@ -63,6 +64,7 @@ impl Default for Values {
             interval: Duration::ZERO,
             disk_paths: Vec::new(),
             gpus: GpuSelection::All,
+            gpu_processes: GpuProcesses::Off,
             nvml_library: None,
             gpu_sum: GpuSumRule::Strict,
             listen: None,
@@ -157,6 +159,18 @@ pub(super) static OPTIONS: &[Opt] = &[
                    with their GPU)",
         set: |values, text| {
             values.gpus = text.parse().ok()?;
+            Some(())
+        },
+    },
+    Opt {
+        name: "gpu-processes",
+        value_name: "BY",
+        default: "off",
+        many: false,
+        help: "Show what runs on each GPU: off, container (summed by container) or process (the 64 largest)",
+        expected: "off, container or process",
+        set: |values, text| {
+            values.gpu_processes = text.parse().ok()?;
             Some(())
         },
     },
@@ -495,6 +509,7 @@ mod tests {
             ("interval", &["0", "0s", "1ms", "99ms", "61s", "-1s", "1", "fast", ""][..]),
             ("disk-path", &["", "data", "/a\nb"]),
             ("gpus", &["", "some", "0,", "-1", "GPU-", "all,0"]),
+            ("gpu-processes", &["", "on", "Process", "containers"]),
             ("nvml-library", &["", "libnvidia-ml.so.1"]),
             ("gpu-sum", &["", "Strict", "some"]),
             ("prometheus-listen", &["", "9871", "example.org:80", "127.0.0.1", "127.0.0.1:99999", "Off"]),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::device::{Known, Shares};
 use super::driver::{Code, Driver, Identity, Load, LoadError};
+use super::processes::{Census, Processes};
 use super::ring::RingSample;
 use super::selection::{Choice, Selection};
 use super::standby::{self, Standby};
@@ -15,7 +16,7 @@ use super::sum::{SumRule, sum};
 use crate::catalogue::{GPU_MEMORY_UTILIZATION, GPU_STANDBY, GPU_UTILIZATION, GPUS, GPUS_REPORTING};
 use crate::error::{CollectError, Reason};
 use crate::pending::Pending;
-use crate::sample::{Collector, Sample};
+use crate::sample::{Collector, Roots, Sample};
 
 /// How seldom a machine without GPUs is looked at again: a driver may be installed later.
 const REST: Duration = Duration::from_secs(300);
@@ -70,6 +71,7 @@ pub struct Gpu {
     said: Option<String>,
     ring: Vec<RingSample>,
     shares: Vec<Shares>,
+    census: Census,
 }
 
 impl fmt::Debug for Gpu {
@@ -101,6 +103,12 @@ impl Gpu {
         self
     }
 
+    /// Series of the processes on the GPUs as well; procfs is where their names and containers are looked up.
+    pub fn processes(mut self, what: Processes, roots: &Roots) -> Self {
+        self.census = Census::new(what, roots);
+        self
+    }
+
     fn with(load: Box<Load>, selection: Selection, path: Option<PathBuf>) -> Self {
         Self {
             load,
@@ -122,6 +130,7 @@ impl Gpu {
             said: None,
             ring: Vec::new(),
             shares: Vec::new(),
+            census: Census::new(Processes::Off, &Roots::default()),
         }
     }
 
@@ -152,6 +161,7 @@ impl Gpu {
         self.pending.set(None);
         self.push_sums(out);
         out.extend(self.known.then(|| Sample::new(&GPU_STANDBY, 0.0)));
+        self.census.tick(&mut self.gpus, &self.shares, now, out);
         let told = self.gpus.iter().find(|gpu| gpu.health.next() == Next::Initialise && gpu.handle.is_some());
         if let Some(state) = told.map(|gpu| gpu.health.state()) {
             self.unload(LoadError::Refused(Code(if state == State::DriverMismatch { 18 } else { 9 })), now);

@@ -7,6 +7,7 @@ use super::busy::{Meter, Source, Tick, Utilization, gpm_percent};
 use super::driver::{Code, Gpm, Handle, Identity, Memory, Snapshot};
 use super::events::Xids;
 use super::instances::Instances;
+use super::processes::Tenants;
 use super::ring::{RingSample, duty};
 use super::state::{Health, Outcome, State};
 use super::vitals::{Losses, Vitals};
@@ -37,6 +38,7 @@ pub(super) struct Known {
     pub identity: Identity,
     pub handle: Option<Box<dyn Handle>>,
     pub health: Health,
+    pub tenants: Tenants,
     labels: Labels,
     meter: Meter,
     /// When the meter last ticked.
@@ -182,6 +184,7 @@ impl Known {
             identity,
             handle: None,
             health: Health::default(),
+            tenants: Tenants::default(),
             labels,
             meter,
             met: None,
@@ -231,6 +234,11 @@ impl Known {
             [] => format!("GPU{index}"),
             known => format!("GPU{index} ({})", known.join(", ")),
         }
+    }
+
+    /// Index and UUID.
+    pub(super) fn device(&self) -> &Device {
+        &self.labels.gpu
     }
 
     pub(super) fn refuse(&mut self, code: Code, now: Instant) {

@@ -232,6 +232,27 @@ pub(super) enum Event {
     Changed,
 }
 
+/// The memory of a process on one of the driver's lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ProcessMemory {
+    /// Of the host or of our namespace: drivers differ.
+    pub pid: u32,
+    /// GPU and compute instance in MIG mode; `u32::MAX` otherwise.
+    pub instance: (u32, u32),
+    /// `None` where the driver does not tell.
+    pub bytes: Option<u64>,
+}
+
+/// The driver's sample of a process, unchecked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ProcessSample {
+    pub pid: u32,
+    /// Microseconds by the driver's clock.
+    pub timestamp: u64,
+    /// Percent of the SMs.
+    pub sm: u32,
+}
+
 /// A library that is loaded and initialised. Handles keep it loaded.
 pub(super) trait Driver: Send {
     /// How many GPUs there are to ask; indices are 0..count.
@@ -287,6 +308,18 @@ pub(super) trait Handle: Send {
     /// The oldest event that was not told yet, `None` where there is none; without waiting. Events count from the first
     /// call, or from the first after one that failed.
     fn event(&mut self) -> Result<Option<Event>, Code> {
+        Err(Code::NOT_SUPPORTED)
+    }
+
+    /// Appends the processes of all lists: compute, graphics, multi-process service. One may be on several.
+    fn processes(&mut self, into: &mut Vec<ProcessMemory>) -> Result<(), Code> {
+        let _ = into;
+        Err(Code::NOT_SUPPORTED)
+    }
+
+    /// Appends the samples of processes after a time stamp, 0 for all; nothing where the driver has none.
+    fn process_samples(&mut self, since: u64, into: &mut Vec<ProcessSample>) -> Result<(), Code> {
+        let _ = (since, into);
         Err(Code::NOT_SUPPORTED)
     }
 }

@@ -15,6 +15,7 @@ mod events;
 mod instances;
 #[cfg(any(target_os = "linux", target_os = "windows"))]
 mod nvml;
+mod processes;
 mod ring;
 mod selection;
 mod standby;
@@ -25,6 +26,7 @@ mod waste;
 mod xid;
 
 pub use collector::Gpu;
+pub use processes::{NoProcesses, Processes};
 pub use selection::{Choice, NoSelection, Selection};
 pub use standby::Standby;
 pub use sum::SumRule;

@@ -44,7 +44,7 @@ const DISTANCES: usize = 64;
 /// More entries than any ring known (72 to 120): what stands beyond is rejected, so that memory stays bounded.
 const LARGEST_ANSWER: usize = 2048;
 /// The fewest samples remembered, to know them again; else twice the longest answer.
-const REMEMBERED: u64 = 256;
+const REMEMBERED: usize = 256;
 /// The most that one tick can open, in microseconds, so that sums cannot overflow: centuries.
 const LARGEST_TICK: i64 = i64::MAX / 8;
 
@@ -208,6 +208,8 @@ impl Ring {
         drain.rejected += answer.len().saturating_sub(LARGEST_ANSWER) as u64;
         let answer = &answer[..answer.len().min(LARGEST_ANSWER)];
         self.longest_answer = self.longest_answer.max(answer.len());
+        // All the room that will ever be wanted, at once: else a tick much later allocates.
+        self.seen.reserve((self.most_remembered() + answer.len()).saturating_sub(self.seen.len()));
         for sample in answer.iter().filter(|sample| sample.timestamp != 0) {
             match self.seen.binary_search_by_key(&sample.timestamp, |entry| entry.timestamp) {
                 Ok(_) => drain.duplicate += 1,
@@ -368,9 +370,12 @@ impl Ring {
 
     /// Keeps the samples that the ring may hand out again.
     fn forget(&mut self) {
-        let keep = REMEMBERED.max(2 * self.longest_answer as u64);
-        let arrivals = self.arrivals;
+        let (keep, arrivals) = (self.most_remembered() as u64, self.arrivals);
         self.seen.retain(|entry| arrivals - entry.arrival < keep);
+    }
+
+    fn most_remembered(&self) -> usize {
+        REMEMBERED.max(2 * self.longest_answer)
     }
 }
 
@@ -552,9 +557,12 @@ mod tests {
 
         let mut ring = Ring::default();
         let held = |tick: u64| (0..100).map(|i| at((1000 + tick * 5 + i) * 200_000, 1)).collect::<Vec<_>>();
-        for tick in 0..200 {
+        ring.drain(&held(0), None, seconds(1.0));
+        let first = ring.seen.capacity();
+        for tick in 1..200 {
             ring.drain(&held(tick), None, seconds(1.0));
         }
+        assert_eq!(ring.seen.capacity(), first, "all room is made at once");
         let room = |ring: &Ring| (ring.seen.capacity(), ring.spans.capacity(), ring.distances.capacity());
         let before = room(&ring);
         for tick in 200..400 {

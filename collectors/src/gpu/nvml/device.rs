@@ -7,12 +7,14 @@ use nvml_wrapper::Device as Wrapped;
 use nvml_wrapper_sys::bindings as raw;
 
 use super::super::driver::{
-    Code, Counters, Event, Found, Gpm, Handle, Identity, InstanceKey, InstanceTitle, Memory, Reading, Snapshot,
+    Code, Counters, Event, Found, Gpm, Handle, Identity, InstanceKey, InstanceTitle, Memory, ProcessMemory,
+    ProcessSample, Reading, Snapshot,
 };
 use super::super::ring::RingSample;
 use super::events::EventSet;
 use super::gpm::Kept;
 use super::instances::InstanceCounters;
+use super::processes::Buffers;
 use super::{Library, NOT_SUPPORTED, checked, found};
 
 pub(super) struct Gpu {
@@ -20,6 +22,7 @@ pub(super) struct Gpu {
     pub(super) handle: raw::nvmlDevice_t,
     /// Kept so that a steady tick allocates nothing.
     pub(super) samples: Vec<raw::nvmlSample_t>,
+    pub(super) buffers: Buffers,
     /// `None` where the GPU has no GPM.
     gpm: Option<Kept>,
     events: EventSet,
@@ -42,7 +45,8 @@ impl Gpu {
         // SAFETY: the handle is used only while `library` keeps the library initialised.
         let handle = unsafe { wrapped.handle() };
         let gpm = wrapped.gpm_support().unwrap_or(false).then(Kept::default);
-        Self { library: Arc::clone(library), handle, samples: Vec::new(), gpm, events: EventSet::default() }
+        let (samples, buffers, events) = (Vec::new(), Buffers::default(), EventSet::default());
+        Self { library: Arc::clone(library), handle, samples, buffers, gpm, events }
     }
 
     fn wrapped(&self) -> Wrapped<'_> {
@@ -135,5 +139,15 @@ impl Handle for Gpu {
 
     fn event(&mut self) -> Result<Option<Event>, Code> {
         self.events.next(self.library.raw(), self.handle)
+    }
+    fn processes(&mut self, into: &mut Vec<ProcessMemory>) -> Result<(), Code> {
+        self.list_processes(into)
+    }
+
+    fn process_samples(&mut self, since: u64, into: &mut Vec<ProcessSample>) -> Result<(), Code> {
+        match self.sample_processes(since, into) {
+            Err(Code::NOT_FOUND) => Ok(()),
+            other => other,
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! NVIDIA's management library: the only folder that names its bindings.
 //!
 //! nvml-wrapper loads the library and asks it where its answer can be trusted; where it loses something (the sample
-//! ring, memory of drivers before 510, kept GPM samples, fields, most kinds of event) the raw functions are called.
-//! Handles are kept raw beside a shared [`Library`], and wrapped anew for each question.
+//! ring, memory of drivers before 510, kept GPM samples, fields, processes, most kinds of event) the raw functions are
+//! called. Handles are kept raw beside a shared [`Library`], and wrapped anew for each question.
 //!
 //! **Never run on a real GPU so far**: only on the double in `tests/nvml-double`.
 //!
@@ -14,6 +14,7 @@ mod events;
 mod fields;
 mod gpm;
 mod instances;
+mod processes;
 mod ring;
 
 use std::ffi::OsStr;
