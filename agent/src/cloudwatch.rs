@@ -173,6 +173,17 @@ impl Publish {
         documented.map(|row| row.name.to_owned()).chain(self.metrics.iter().cloned()).collect()
     }
 
+    /// What a host with so many GPUs publishes by itself: names on CloudWatch, and how many series each is.
+    pub(crate) fn series(&self, gpus: usize) -> Vec<(String, usize)> {
+        let of_row = |row: &&'static Metric| {
+            let published = self.documented(row)?;
+            let of_gpus = row.name.starts_with("hostgauge_gpu");
+            let count = if row.labels.is_empty() { usize::from(!of_gpus || gpus > 0) } else { gpus };
+            (count > 0).then_some((published.name, count))
+        };
+        catalogue::ALL.iter().filter_map(of_row).collect()
+    }
+
     /// How a row is published that nobody needs to ask for; `None` where it is not.
     fn documented(&self, row: &Metric) -> Option<Published> {
         let name = row.cloudwatch.filter(|name| self.job_kind.has(name))?;
@@ -224,6 +235,14 @@ mod tests {
 
     fn second() -> Publish {
         Publish { namespace: Some("n".into()), ..Publish::default() }
+    }
+
+    #[test]
+    fn a_host_without_gpus_pays_for_none() {
+        let count = |publish: &Publish, gpus| publish.series(gpus).iter().map(|(_, count)| count).sum::<usize>();
+        let per_device = Publish { per_device: true, ..second() };
+        assert_eq!([0, 1, 8].map(|gpus| count(&second(), gpus)), [3, 5, 5]);
+        assert_eq!([0, 1, 8].map(|gpus| count(&per_device, gpus)), [3, 7, 21]);
     }
 
     #[test]

@@ -46,8 +46,9 @@ pub use catalogue::{Kind, Metric};
 pub use emit::{Emitter, collect_and_emit, describe};
 pub use error::{CollectError, Reason};
 pub use gpu::{
-    Choice as GpuChoice, Gpu, NoProcesses as NoGpuProcesses, NoSelection as NoGpuSelection, Processes as GpuProcesses,
-    Selection as GpuSelection, Standby as GpuStandby, SumRule as GpuSumRule,
+    Choice as GpuChoice, Gpu, GpuCause, GpuDiagnosis, GpuFound, NoProcesses as NoGpuProcesses,
+    NoSelection as NoGpuSelection, Processes as GpuProcesses, Selection as GpuSelection, Standby as GpuStandby,
+    SumRule as GpuSumRule, diagnose as diagnose_gpus,
 };
 #[cfg(target_os = "linux")]
 pub use linux::{cores, cpu::Cpu, disk::Disk, memory::Memory};

@@ -12,6 +12,7 @@ pub(super) enum Command {
     Catalogue(Format),
     Config,
     Whoami,
+    Check(Format),
 }
 
 /// `--format`; each command offers those that it has.
@@ -66,6 +67,10 @@ pub(super) fn parser() -> clap::Command {
                 .arg(Format::arg(&["text", "json", "markdown"])),
         )
         .subcommand(command("config", "Print the effective configuration and where each value comes from"))
+        .subcommand(
+            command("check", "Say what would work and what would not, why, and what to do; nothing is published")
+                .arg(Format::arg(&["text", "json"])),
+        )
         .subcommand(command("whoami", "Print the Host, every source asked for it, and which one won"))
         .arg(
             Arg::new("config")
@@ -100,6 +105,7 @@ pub(super) fn chosen(matches: &ArgMatches) -> Command {
         Some(("catalogue", matches)) => Command::Catalogue(Format::of(matches)),
         Some(("config", _)) => Command::Config,
         Some(("whoami", _)) => Command::Whoami,
+        Some(("check", matches)) => Command::Check(Format::of(matches)),
         _ => Command::Agent,
     }
 }

@@ -5,6 +5,7 @@
 
 mod agent;
 mod catalogue;
+mod check;
 mod commands;
 mod configuration;
 mod logging;
@@ -77,5 +78,6 @@ fn run(matches: &clap::ArgMatches, configuration: &Configuration) -> Result<(), 
         Command::Catalogue(format) => catalogue::run(format),
         Command::Config => output::print(&configuration.to_string()),
         Command::Whoami => whoami::run(configuration),
+        Command::Check(format) => check::run(configuration, format),
     }
 }

@@ -3,15 +3,22 @@
 
 mod backoff;
 mod busy;
+mod cause;
 mod collector;
 mod counter;
 mod device;
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "windows")),
+    allow(dead_code, unused_imports, reason = "there is no driver to ask")
+)]
+mod diagnosis;
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "windows")),
     allow(dead_code, reason = "there is no driver to answer")
 )]
 mod driver;
 mod events;
+mod evidence;
 mod instances;
 #[cfg(any(target_os = "linux", target_os = "windows"))]
 mod nvml;
@@ -25,7 +32,9 @@ mod vitals;
 mod waste;
 mod xid;
 
+pub use cause::GpuCause;
 pub use collector::Gpu;
+pub use diagnosis::{GpuDiagnosis, GpuFound, diagnose};
 pub use processes::{NoProcesses, Processes};
 pub use selection::{Choice, NoSelection, Selection};
 pub use standby::Standby;

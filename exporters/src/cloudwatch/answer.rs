@@ -226,6 +226,11 @@ impl Refusal<'_> {
         format!("{answer}{hint}")
     }
 
+    /// Whether key, signature or clock are refused, whatever was asked for.
+    pub(super) fn is_about_sender(&self) -> bool {
+        is_about_credentials(self.code.unwrap_or_default())
+    }
+
     /// Whether other credentials could help: then they are read again.
     pub(super) fn is_about_credentials(&self) -> bool {
         let code = self.code.unwrap_or_default();

@@ -25,7 +25,7 @@ use super::watch::{Seen, Watch};
 use super::{connector, wire};
 use crate::datum::Datum;
 
-pub use super::credentials::ClientError;
+pub use super::credentials::{About, ClientError, Found};
 
 /// The longest to wait for a connection, with DNS and TLS.
 const CONNECT: Duration = Duration::from_millis(3100);
@@ -53,7 +53,7 @@ struct Inner {
     renew: Renew,
     region: String,
     endpoint: String,
-    credentials: String,
+    credentials: Found,
 }
 
 impl fmt::Debug for Client {
@@ -104,10 +104,10 @@ impl Client {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("us-east-1"))
             .http_client(connector::nowhere());
-        Self::with(config, ATTEMPT, Box::new(no_credentials), "nowhere".to_owned(), "none".to_owned())
+        Self::with(config, ATTEMPT, Box::new(no_credentials), "nowhere".to_owned(), known("none"))
     }
 
-    fn with(config: Builder, attempt: Duration, renew: Renew, endpoint: String, credentials: String) -> Self {
+    fn with(config: Builder, attempt: Duration, renew: Renew, endpoint: String, credentials: Found) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
             .operation_attempt_timeout(attempt)
@@ -134,13 +134,18 @@ impl Client {
     }
 
     /// Where the credentials came from at the start, by kind and name, or why there were none yet. No secrets.
-    pub(super) fn credentials(&self) -> &str {
+    pub(super) fn credentials(&self) -> &Found {
         &self.0.credentials
+    }
+
+    /// The SDK's client, for another question than data.
+    pub(super) fn sdk(&self) -> aws_sdk_cloudwatch::Client {
+        self.0.sdk.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts the data, in one attempt of at most ten seconds. The limits of the service are not checked here.
     pub(super) async fn put(&self, namespace: &str, data: &[Datum]) -> Answer {
-        let sdk = self.0.sdk.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sdk = self.sdk();
         let sent = data.iter().map(wire::metric_datum).collect();
         let (result, seen) = attempt(&sdk, namespace, sent).await;
         let verdict = match &result {
@@ -169,6 +174,11 @@ fn connect(config: Builder, credentials: SharedCredentialsProvider) -> aws_sdk_c
     aws_sdk_cloudwatch::Client::from_conf(config.build())
 }
 
+/// Credentials that nobody had to look for.
+fn known(name: &str) -> Found {
+    Found { name: name.to_owned(), trouble: None, expiry: None }
+}
+
 /// What a request is signed with that never leaves.
 fn no_credentials() -> SharedCredentialsProvider {
     SharedCredentialsProvider::new(Credentials::new("none", "none", None, None, "none"))
@@ -193,17 +203,20 @@ async fn destination(config: Builder) -> Result<String, ClientError> {
 fn endpoint_error(why: &str) -> ClientError {
     let variables = ["AWS_ENDPOINT_URL_CLOUDWATCH", "AWS_ENDPOINT_URL"];
     let set = variables.iter().find_map(|name| Some((name, variable(name)?)));
-    ClientError::new(match set {
-        Some((name, value)) => format!(
-            "{name}={}: expected a URL such as https://monitoring.eu-central-1.amazonaws.com or http://127.0.0.1:4566 \
+    ClientError::new(
+        About::Endpoint,
+        match set {
+            Some((name, value)) => format!(
+                "{name}={}: expected a URL such as https://monitoring.eu-central-1.amazonaws.com or http://127.0.0.1:4566 \
              ({why})",
-            without_password(&value)
-        ),
-        None => format!(
-            "no endpoint of CloudWatch: is AWS_REGION right, and endpoint_url in the AWS profile, if there is one? \
+                without_password(&value)
+            ),
+            None => format!(
+                "no endpoint of CloudWatch: is AWS_REGION right, and endpoint_url in the AWS profile, if there is one? \
              ({why})"
-        ),
-    })
+            ),
+        },
+    )
 }
 
 fn without_password(url: &str) -> String {
@@ -234,7 +247,7 @@ fn refusal<'a>(error: &'a PutError, seen: &'a Seen, namespace: &'a str, data: us
     Some(Refusal { head, code, message, data, namespace, now: SystemTime::now() })
 }
 
-fn is_success(head: &Head) -> bool {
+pub(super) fn is_success(head: &Head) -> bool {
     (200..300).contains(&head.status)
 }
 
@@ -317,7 +330,7 @@ mod tests {
             .region(Region::from_static("eu-central-1"))
             .endpoint_url(url)
             .http_client(connector::shared(patience, ProxyConfig::disabled()));
-        Client::with(config, patience, renew, url.to_owned(), "test".to_owned())
+        Client::with(config, patience, renew, url.to_owned(), known("test"))
     }
 
     fn client(url: &str, patience: Duration) -> Client {
@@ -616,7 +629,7 @@ mod tests {
                 .region(Region::from_static("eu-central-1"))
                 .endpoint_url(&url)
                 .http_client(connector::shared(patience, ProxyConfig::disabled()));
-            let client = Client::with(config, PATIENCE, Box::new(|| key("AKID")), url, "test".to_owned());
+            let client = Client::with(config, PATIENCE, Box::new(|| key("AKID")), url, known("test"));
             let start = Instant::now();
             let answer = put(&client, &[datum(1.0)]);
             let (ambiguous, what) = unavailable(&answer).unwrap_or_else(|| panic!("{name}: {answer:?}"));

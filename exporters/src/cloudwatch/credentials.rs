@@ -8,7 +8,7 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
@@ -35,6 +35,7 @@ const METADATA: Duration = Duration::from_secs(1);
 /// The links of the chain that have a name of their own besides.
 const PROFILE: &str = "profile";
 const WEB_IDENTITY: &str = "web identity token";
+const METADATA_SERVICE: &str = "EC2 metadata service";
 /// The longest that a start waits for a source; it may answer later.
 const START: Duration = Duration::from_secs(1);
 /// The longest that an attempt waits for credentials. Shorter than the SDK's own limit, whose error has no kind.
@@ -42,21 +43,64 @@ const LOAD: Duration = Duration::from_secs(4);
 
 /// Why there can be no client: something is missing or malformed, and waiting will not change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientError(String);
+pub struct ClientError {
+    about: About,
+    what: String,
+}
+
+/// What of AWS's environment it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The profile files cannot be read.
+    Profile,
+    /// No region.
+    Region,
+    /// A malformed endpoint.
+    Endpoint,
+    /// No credentials.
+    Credentials,
+}
 
 impl ClientError {
-    pub(super) fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
+    pub(super) fn new(about: About, what: impl Into<String>) -> Self {
+        Self { about, what: what.into() }
+    }
+
+    /// What it is about.
+    pub fn about(&self) -> About {
+        self.about
     }
 }
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.what)
     }
 }
 
 impl std::error::Error for ClientError {}
+
+/// Where credentials come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// By kind and name; no secrets.
+    pub name: String,
+    /// Why it gives none now; `None` where it does.
+    pub trouble: Option<String>,
+    /// Until when they are good, where they say so.
+    pub expiry: Option<SystemTime>,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, trouble, .. } = self;
+        match trouble.as_deref() {
+            None => f.write_str(name),
+            Some("") => write!(f, "{name}, which gives none now"),
+            Some(why) => write!(f, "{name}, which gives none now: {why}"),
+        }
+    }
+}
 
 /// Where to look, and all that is needed to look again from the start.
 #[derive(Clone, Debug)]
@@ -92,7 +136,7 @@ impl Sources {
             (PROFILE, SharedCredentialsProvider::new(profile)),
             (WEB_IDENTITY, SharedCredentialsProvider::new(web_identity)),
             ("container endpoint", SharedCredentialsProvider::new(container)),
-            ("EC2 metadata service", self.metadata_provider(&config)),
+            (METADATA_SERVICE, self.metadata_provider(&config)),
         ]
     }
 
@@ -104,13 +148,13 @@ impl Sources {
         SharedCredentialsProvider::new(Limited { inner, limit: METADATA })
     }
 
-    /// Where the credentials come from, by kind and name.
+    /// Where the credentials come from.
     ///
     /// # Errors
     ///
     /// There are none, for certain: nothing is set, or what is set cannot be understood. A source that is there but
     /// fails now is no error; it may recover.
-    pub(super) async fn find(&self) -> Result<String, ClientError> {
+    pub(super) async fn find(&self) -> Result<Found, ClientError> {
         for (name, provider) in self.links() {
             let name = match name {
                 PROFILE => format!("profile {}", profile()),
@@ -120,14 +164,15 @@ impl Sources {
                 name => name.to_owned(),
             };
             match (Limited { inner: provider, limit: START }).provide_credentials().await {
-                Ok(_) => return Ok(name),
+                Ok(found) => return Ok(Found { name, trouble: None, expiry: found.expiry() }),
                 Err(CredentialsError::CredentialsNotLoaded(_)) => {}
                 Err(error @ CredentialsError::InvalidConfiguration(_)) => return Err(misconfigured(&name, &error)),
-                Err(error) => return Ok(format!("{name}, which gives none now: {}", explain(&error))),
+                Err(error) => return Ok(Found { name, trouble: Some(explain(&error)), expiry: None }),
             }
         }
         // An instance can be given its role at any time.
-        if self.metadata { Ok("EC2 metadata service, which gives none now".to_owned()) } else { Err(nothing_found()) }
+        let later = || Found { name: METADATA_SERVICE.to_owned(), trouble: Some(String::new()), expiry: None };
+        if self.metadata { Ok(later()) } else { Err(nothing_found()) }
     }
 }
 
@@ -200,12 +245,15 @@ pub(super) async fn region(http: &SharedHttpClient, metadata: bool) -> Result<Re
         }
     }
     let metadata = metadata_note(metadata);
-    Err(ClientError(format!(
-        "no AWS region: AWS_REGION and AWS_DEFAULT_REGION are not set, profile {} of {} names none, {metadata}; \
+    Err(ClientError::new(
+        About::Region,
+        format!(
+            "no AWS region: AWS_REGION and AWS_DEFAULT_REGION are not set, profile {} of {} names none, {metadata}; \
          set AWS_REGION, as in AWS_REGION=eu-central-1",
-        profile(),
-        config_file()
-    )))
+            profile(),
+            config_file()
+        ),
+    ))
 }
 
 /// Reads the profile files once, for their errors: the SDK ignores a file that it cannot read.
@@ -217,7 +265,7 @@ pub(super) async fn check_profile_files() -> Result<(), ClientError> {
     let read = aws_config::profile::load(&Default::default(), &Default::default(), &Default::default(), None).await;
     read.map(drop).map_err(|error| {
         let (config, credentials) = (config_file(), credentials_file());
-        ClientError(format!("AWS profile files {config} and {credentials}: {}", explain(&error)))
+        ClientError::new(About::Profile, format!("AWS profile files {config} and {credentials}: {}", explain(&error)))
     })
 }
 
@@ -270,14 +318,17 @@ fn nothing_found() -> ClientError {
     let half = variable("AWS_ACCESS_KEY_ID").is_some();
     let environment =
         if half { "AWS_ACCESS_KEY_ID is set, but not AWS_SECRET_ACCESS_KEY" } else { "AWS_ACCESS_KEY_ID is not set" };
-    ClientError(format!(
-        "no AWS credentials: {environment}, profile {} of {} and {} has none, AWS_WEB_IDENTITY_TOKEN_FILE with \
+    ClientError::new(
+        About::Credentials,
+        format!(
+            "no AWS credentials: {environment}, profile {} of {} and {} has none, AWS_WEB_IDENTITY_TOKEN_FILE with \
          AWS_ROLE_ARN is not set, neither is AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI, {}; set one of these",
-        profile(),
-        config_file(),
-        credentials_file(),
-        metadata_note(false)
-    ))
+            profile(),
+            config_file(),
+            credentials_file(),
+            metadata_note(false)
+        ),
+    )
 }
 
 fn misconfigured(name: &str, error: &CredentialsError) -> ClientError {
@@ -290,7 +341,10 @@ fn misconfigured(name: &str, error: &CredentialsError) -> ClientError {
     } else {
         why
     };
-    ClientError(format!("AWS credentials by {name} (profile files {}, {}): {why}", config_file(), credentials_file()))
+    ClientError::new(
+        About::Credentials,
+        format!("AWS credentials by {name} (profile files {}, {}): {why}", config_file(), credentials_file()),
+    )
 }
 
 #[cfg(test)]

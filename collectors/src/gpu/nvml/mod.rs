@@ -13,6 +13,7 @@ mod device;
 mod events;
 mod fields;
 mod gpm;
+mod inspect;
 mod instances;
 mod processes;
 mod ring;
@@ -28,6 +29,8 @@ use nvml_wrapper_sys::bindings as raw;
 
 use super::driver::{Code, Driver, Handle, LoadError};
 use device::Gpu;
+
+pub(super) use inspect::inspect;
 
 /// The name under which every driver installs it; the wrapper's own default cannot be told from a path.
 #[cfg(unix)]
@@ -51,12 +54,16 @@ impl From<NvmlError> for Code {
 
 /// Loads and initialises the library.
 pub(super) fn load(path: Option<&Path>) -> Result<Box<dyn Driver>, LoadError> {
-    let path = path.map_or(OsStr::new(LIBRARY), Path::as_os_str);
-    match Nvml::builder().lib_path(path).init() {
+    match Nvml::builder().lib_path(name_of(path)).init() {
         Ok(nvml) => Ok(Box::new(Arc::new(Library(ManuallyDrop::new(nvml))))),
         Err(NvmlError::LibloadingError(error)) => Err(LoadError::Library(words(&error))),
         Err(error) => Err(LoadError::Refused(error.into())),
     }
+}
+
+/// What the loader is asked for.
+fn name_of(path: Option<&Path>) -> &OsStr {
+    path.map_or(OsStr::new(LIBRARY), Path::as_os_str)
 }
 
 /// The error with what it stems from: the loader's own words stand there.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 pub(super) const LARGEST: u64 = 8 * 1024 * 1024;
 /// Segments with damage that are kept for whoever wants to look.
 const KEPT_ASIDE: usize = 2;
+/// The file whose lock says that an agent is there.
+pub(super) const LOCK: &str = "lock";
 const SEGMENT: &str = ".spool";
 const ASIDE: &str = ".spool.damaged";
 
@@ -38,7 +40,7 @@ impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, FolderError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let mut options = OpenOptions::new();
-        let lock = options.create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))?;
+        let lock = options.create(true).truncate(false).write(true).mode(0o600).open(path.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(FolderError::Taken),

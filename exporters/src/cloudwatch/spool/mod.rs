@@ -22,6 +22,7 @@ mod disk;
 mod event;
 mod folder;
 mod frame;
+mod look;
 mod memory;
 mod replay;
 mod segment;
@@ -32,6 +33,8 @@ use disk::Disk;
 use event::{Checkpoint, Event, encode_reasons};
 use folder::{Folder, FolderError};
 use memory::Memory;
+
+pub use look::{Place, look};
 
 /// What is kept in memory, in bytes of payload, while the disk takes nothing.
 const MEMORY: u64 = 2 * 1024 * 1024;
