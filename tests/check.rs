@@ -102,7 +102,8 @@ impl Machine {
     }
 
     fn args(&self, args: &[&str]) -> Vec<String> {
-        let mut all: Vec<String> = ["check", "--prometheus-listen", "127.0.0.1:0"].map(str::to_owned).into();
+        let mut all: Vec<String> =
+            ["check", "--host", "job/algo-1", "--prometheus-listen", "127.0.0.1:0"].map(str::to_owned).into();
         for (root, folder) in [("--procfs", "proc"), ("--sysfs", "sys"), ("--rootfs", "root")] {
             all.extend([root.to_owned(), self.path(folder).display().to_string()]);
         }

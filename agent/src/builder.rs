@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use hostgauge_collectors::{
-    Collector, Cpu, Disk, Gpu, GpuProcesses, GpuSelection, GpuStandby, GpuSumRule, Memory, Roots,
+    Collector, Cpu, Disk, Emitter, Gpu, GpuProcesses, GpuSelection, GpuStandby, GpuSumRule, Memory, Roots,
 };
 #[cfg(feature = "cloudwatch")]
 use hostgauge_exporters::emf::{Emf, Target as EmfTarget};
@@ -24,7 +24,8 @@ use crate::cloudwatch::{CloudWatch, Publish};
 use crate::delivery::Deliveries;
 use crate::error::Error;
 use crate::fanout::SharedRecorder;
-use crate::identity;
+use crate::identity::{self, Told};
+use crate::job_kind::{JobKind, WithoutSum};
 use crate::landing;
 use crate::pipeline::{Pipeline, Wanted};
 use crate::sampler::Sampler;
@@ -45,6 +46,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// | run it inside a tokio program until a future ends | [`run`](Self::run) |
 pub struct Builder {
     host: Option<String>,
+    told: Option<Told>,
+    job_kind: JobKind,
     interval: Duration,
     disk_paths: Vec<PathBuf>,
     gpus: GpuSelection,
@@ -77,6 +80,8 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             host: None,
+            told: None,
+            job_kind: JobKind::default(),
             interval: Duration::from_secs(1),
             disk_paths: vec!["/".into()],
             gpus: GpuSelection::All,
@@ -107,6 +112,20 @@ impl Builder {
     /// The label `Host` of every series. Default: the operating system's host name.
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
+        self
+    }
+
+    /// What kind of job this is, which [`publish`](Self::publish) says as well. Default: training. A transform job has
+    /// no series `hostgauge_disk_utilization_percent`, as it has no `DiskUtilization`.
+    pub fn job_kind(mut self, kind: JobKind) -> Self {
+        self.job_kind = kind;
+        self
+    }
+
+    /// What `hostgauge_identity_info` says of the Host.
+    #[cfg(feature = "cli")]
+    pub(crate) fn told(mut self, told: Told) -> Self {
+        self.told = Some(told);
         self
     }
 
@@ -178,6 +197,7 @@ impl Builder {
     /// [`cloudwatch`](Self::cloudwatch) or [`emf`](Self::emf) it says nothing.
     #[cfg(feature = "cloudwatch")]
     pub fn publish(mut self, publish: Publish) -> Self {
+        self.job_kind = publish.job_kind;
         self.publish = publish;
         self
     }
@@ -306,7 +326,11 @@ impl Builder {
         let mut all: Vec<Box<dyn Collector>> =
             vec![Box::new(Cpu::new(&self.roots)), Box::new(Memory::new(&self.roots))];
         if !self.disk_paths.is_empty() {
-            all.push(Box::new(Disk::new(&self.roots, &self.disk_paths, self.interval)));
+            let disk = Disk::new(&self.roots, &self.disk_paths, self.interval);
+            all.push(match self.job_kind {
+                JobKind::Transform => Box::new(WithoutSum(disk)),
+                _ => Box::new(disk),
+            });
         }
         if !self.gpus.is_none() {
             let gpu = Gpu::new(self.gpus, self.nvml_library).sum_rule(self.gpu_sum).standby(self.gpu_standby);
@@ -319,11 +343,13 @@ impl Builder {
     /// Everything that can fail, before anything runs.
     fn prepare(mut self) -> Result<(Prepared, SharedRecorder), Error> {
         self.check()?;
+        let told = self.told.take().unwrap_or_else(|| identity::by_program(self.host.is_some()));
         let host = self.host.clone().or_else(identity::host_name).unwrap_or_else(|| identity::FALLBACK.into());
         let server = self.listen.map(|address| Server::bind(address).map_err(|error| Error::Listen(address, error)));
         let server = server.transpose()?.map(|server| (server, landing::html(&host)));
         let (deliveries, wanted) = self.deliveries(&host)?;
         let (pipeline, recorder) = Pipeline::new(&host, self.interval, deliveries, wanted)?;
+        pipeline.with_recorder(|| Emitter::default().emit(&[identity::info(self.job_kind, &told)]));
         let (interval, patience, pipeline) = (self.interval, self.shutdown_timeout, Arc::new(pipeline));
         Ok((Prepared { interval, patience, collectors: self.collectors(), pipeline, server }, recorder))
     }
@@ -336,8 +362,9 @@ impl Builder {
             return Ok((deliveries, wanted));
         }
         self.publish.check(self.interval).map_err(Error::Invalid)?;
-        self.publish.explain();
-        let (publication, period) = (self.publish.publication(host), self.publish.period);
+        let rootfs = &self.roots.rootfs;
+        self.publish.explain(rootfs);
+        let (publication, period) = (self.publish.publication(host, rootfs), self.publish.period);
         publication.check().map_err(Error::Invalid)?;
         if let Some(target) = self.emf.take() {
             let emf = Emf::spawn(target, publication.namespace()).map_err(|error| Error::Invalid(error.to_string()))?;

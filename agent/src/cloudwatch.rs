@@ -146,18 +146,18 @@ impl Publish {
         Ok(())
     }
 
-    /// The namespace in effect.
-    pub fn namespace(&self) -> String {
-        self.namespace.clone().unwrap_or_else(|| self.job_kind.namespace(inside().is_some()))
+    /// The namespace in effect where `rootfs` is the root of what is measured, `/` for most.
+    pub fn namespace(&self, rootfs: &Path) -> String {
+        self.namespace.clone().unwrap_or_else(|| self.job_kind.namespace(inside(rootfs).is_some()))
     }
 
     /// Says why the documented namespace is not the default here, where it is not.
-    pub(crate) fn explain(&self) {
-        if let (None, Some(evidence)) = (&self.namespace, inside()) {
+    pub(crate) fn explain(&self, rootfs: &Path) {
+        if let (None, Some(evidence)) = (&self.namespace, inside(rootfs)) {
             log::info!(
                 "this is SageMaker ({evidence}), whose own agent publishes under the documented namespace: publishing \
                  under {} unless cloudwatch-namespace says otherwise",
-                self.namespace()
+                self.namespace(rootfs)
             );
         }
     }
@@ -197,15 +197,16 @@ impl Publish {
         Some(Published { name: name.to_owned(), unit: Some(row.unit), labels })
     }
 
-    pub(crate) fn publication(&self, host: &str) -> Publication {
+    pub(crate) fn publication(&self, host: &str, rootfs: &Path) -> Publication {
         let dimensions = match &self.endpoint {
             Some((endpoint, variant)) => {
                 vec![("EndpointName".to_owned(), endpoint.clone()), ("VariantName".to_owned(), variant.clone())]
             }
             None => vec![("Host".to_owned(), host.to_owned())],
         };
-        let publication =
-            Publication::new(self.namespace(), dimensions).resolution(self.resolution).statistics(self.statistics);
+        let publication = Publication::new(self.namespace(rootfs), dimensions)
+            .resolution(self.resolution)
+            .statistics(self.statistics);
         self.names().into_iter().fold(publication, |publication, name| {
             let row = catalogue::ALL.iter().find(|row| row.name == name);
             let by_name = || Published { name: name.clone(), unit: row.map(|row| row.unit), labels: Labels::All };
@@ -215,8 +216,8 @@ impl Publish {
     }
 }
 
-fn inside() -> Option<&'static str> {
-    inside_sagemaker(|name| std::env::var(name).ok(), Path::new("/"))
+fn inside(rootfs: &Path) -> Option<&'static str> {
+    inside_sagemaker(|name| std::env::var(name).ok(), rootfs)
 }
 
 fn humane(duration: Duration) -> String {

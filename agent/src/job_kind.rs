@@ -3,6 +3,10 @@
 //! Source: Amazon SageMaker, "Monitor Amazon SageMaker with Amazon CloudWatch".
 
 use std::path::Path;
+use std::time::Duration;
+
+use hostgauge_collectors::catalogue::DISK_UTILIZATION;
+use hostgauge_collectors::{CollectError, Collector, Sample};
 
 /// What SageMaker would call this work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +36,12 @@ impl JobKind {
         }
     }
 
+    /// The kind of this name; `None` if it is none.
+    #[cfg(feature = "cli")]
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     /// The last part of its namespace: `TrainingJobs`.
     fn group(self) -> &'static str {
         match self {
@@ -53,6 +63,38 @@ impl JobKind {
     /// Whether SageMaker publishes this metric for such jobs. `DiskUtilization` does not exist for batch transform.
     pub fn has(self, cloudwatch_name: &str) -> bool {
         self != Self::Transform || cloudwatch_name != "DiskUtilization"
+    }
+}
+
+/// A collector of a transform job, which has no `DiskUtilization`: the page shows what CloudWatch has. The file systems
+/// themselves are there.
+pub(crate) struct WithoutSum<C>(pub C);
+
+impl<C: Collector> Collector for WithoutSum<C> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn may_block(&self) -> bool {
+        self.0.may_block()
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        self.0.rest()
+    }
+
+    fn forgets_after(&self) -> Option<Duration> {
+        self.0.forgets_after()
+    }
+
+    fn keep_up(&mut self) {
+        self.0.keep_up();
+    }
+
+    fn collect(&mut self, out: &mut Vec<Sample>) -> Result<(), CollectError> {
+        let outcome = self.0.collect(out);
+        out.retain(|sample| sample.metric.name != DISK_UTILIZATION.name);
+        outcome
     }
 }
 

@@ -1162,6 +1162,16 @@ rows! {
         absent: "systems other than Linux",
         ..GAUGE
     };
+    /// Always 1; the labels say what kind of job this is, who named the Host, and whether some of it is guessed.
+    IDENTITY_INFO = Metric {
+        name: "hostgauge_identity_info",
+        range: "1",
+        labels: &["kind", "source", "guessed"],
+        help: "Who named Host.",
+        source: "files and variables of the platform",
+        absent: "`hostgauge once`",
+        ..GAUGE
+    };
     /// Always 1; the version is a label.
     BUILD_INFO = Metric {
         name: "hostgauge_build_info",

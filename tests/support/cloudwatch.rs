@@ -102,8 +102,10 @@ pub(crate) fn stop_after_samples(agent: Agent) -> (String, Ledger) {
 
 pub(crate) fn wait_for_samples(agent: &Agent) {
     agent.wait_for(SOON, "samples of everything", |page| {
-        let names = ["cpu", "memory", "disk"].map(|what| format!("hostgauge_{what}_utilization_percent"));
-        names.iter().all(|name| page.get(name, &[]).is_some()).then_some(())
+        // The file systems' own, as a transform job has no sum of them.
+        let names = ["cpu_utilization_percent", "memory_utilization_percent", "filesystem_used_bytes"];
+        let seen = |name: &&str| page.all(&format!("hostgauge_{name}")).next().is_some();
+        names.iter().all(seen).then_some(())
     });
     agent.next_tick();
 }

@@ -11,15 +11,19 @@ use hostgauge_collectors::{Cores, GpuStandby, cores};
 
 use super::Failure;
 use super::configuration::Configuration;
+use super::whoami::identity;
 use super::{output, publishing};
 use crate::builder::Builder;
-use crate::identity::choose;
 
 /// The library's builder, as configured.
 pub(super) fn builder(configuration: &Configuration) -> Builder {
     let values = &configuration.values;
+    let identity = identity(configuration);
+    identity.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let builder = Builder::new()
-        .host(choose(&super::whoami::sources(configuration)))
+        .host(&identity.host)
+        .told(identity.told())
+        .job_kind(identity.kind)
         .interval(values.interval)
         .disk_paths(&values.disk_paths)
         .roots(values.roots.clone())
@@ -40,13 +44,16 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
             "prometheus-listen is off: expected an address, since there is no other exporter (cloudwatch, emf)".into(),
         ));
     }
+    if values.endpoint_name.is_some() != values.variant_name.is_some() {
+        return Err(Failure::Usage("endpoint-name and variant-name: expected both, or neither".into()));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything starts: a signal that comes early must still end it cleanly.
         let mut signals = Signals::new()?;
         let standby = GpuStandby::default();
         tokio::spawn(follow(StandbySignals::new()?, standby.clone()));
-        let mut agent = publishing::configure(builder(configuration).gpu_standby(standby), values)?;
+        let mut agent = publishing::configure(builder(configuration).gpu_standby(standby), configuration)?;
         if let Some(listen) = values.listen {
             agent = agent.listen(listen);
         }
@@ -121,8 +128,8 @@ async fn follow(mut signals: StandbySignals, standby: GpuStandby) {
 /// What it measures, as which Host, and where to look.
 fn announce(configuration: &Configuration, address: Option<SocketAddr>) {
     let values = &configuration.values;
-    let sources = super::whoami::sources(configuration);
-    let host = choose(&sources);
+    let identity = identity(configuration);
+    let host = &identity.host;
     let every = humantime::format_duration(values.interval);
     let paths: Vec<String> = values.disk_paths.iter().map(|path| path.display().to_string()).collect();
     let cores = match cores(&values.roots) {
@@ -132,19 +139,25 @@ fn announce(configuration: &Configuration, address: Option<SocketAddr>) {
     };
     let what = format!("CPU{cores}, memory and disk ({}) of this machine", paths.join(", "));
     if std::io::stderr().is_terminal() {
-        let source = sources.iter().find(|source| source.answer.is_some()).map_or("", |source| &source.name);
+        let why = match identity.guess {
+            Some(guess) => format!("guessed: {guess}"),
+            None => identity.named_by().map_or_else(String::new, |source| source.name.clone()),
+        };
         let version = env!("CARGO_PKG_VERSION");
         let page = address.map(|address| format!("  page      http://{address}/metrics\n")).unwrap_or_default();
         let publishes: String =
-            publishing::summary(values).into_iter().map(|line| format!("  publishes {line}\n")).collect();
+            publishing::summary(configuration).into_iter().map(|line| format!("  publishes {line}\n")).collect();
         output::tell(&format!(
-            "hostgauge {version}\n  measures  {what}, every {every}\n  Host      {host} ({source})\n{page}{publishes}  \
+            "hostgauge {version}\n  measures  {what}, every {every}\n  Host      {host} ({why})\n{page}{publishes}  \
              stop      Ctrl-C\n"
         ));
     } else {
         let page = address.map(|address| format!("; page: http://{address}/metrics")).unwrap_or_default();
         log::info!("measuring {what} as Host {host} every {every}{page}");
-        publishing::summary(values).iter().for_each(|line| log::info!("publishing {line}"));
+        if let Some(guess) = identity.guess {
+            log::info!("identity: guessed ({guess}); --job-name and --instance-number or --host say it");
+        }
+        publishing::summary(configuration).iter().for_each(|line| log::info!("publishing {line}"));
     }
     if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
         log::warn!("the page at {address} can be read by anyone who reaches this machine: no TLS, no password");

@@ -11,7 +11,7 @@ pub(super) enum Command {
     Once(Format),
     Catalogue(Format),
     Config,
-    Whoami,
+    Whoami(Format),
     Check(Format),
 }
 
@@ -71,7 +71,10 @@ pub(super) fn parser() -> clap::Command {
             command("check", "Say what would work and what would not, why, and what to do; nothing is published")
                 .arg(Format::arg(&["text", "json"])),
         )
-        .subcommand(command("whoami", "Print the Host, every source asked for it, and which one won"))
+        .subcommand(
+            command("whoami", "Print the Host, every source asked for it, and which one won")
+                .arg(Format::arg(&["text", "json"])),
+        )
         .arg(
             Arg::new("config")
                 .long("config")
@@ -104,7 +107,7 @@ pub(super) fn chosen(matches: &ArgMatches) -> Command {
         Some(("once", matches)) => Command::Once(Format::of(matches)),
         Some(("catalogue", matches)) => Command::Catalogue(Format::of(matches)),
         Some(("config", _)) => Command::Config,
-        Some(("whoami", _)) => Command::Whoami,
+        Some(("whoami", matches)) => Command::Whoami(Format::of(matches)),
         Some(("check", matches)) => Command::Check(Format::of(matches)),
         _ => Command::Agent,
     }

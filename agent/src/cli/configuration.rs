@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use clap::ArgMatches;
 use toml::de::{DeTable, DeValue};
@@ -9,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::Failure;
 use super::commands::flag;
 use super::options::{OPTIONS, Opt, Values};
+use crate::identity::Identity;
 
 /// Every option's value, and where each comes from.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(super) struct Configuration {
     pub settings: Vec<Setting>,
     /// What was found odd, but is not wrong.
     pub warnings: Vec<String>,
+    /// Who this host is by these settings; found where it is first asked for, since that may take a while.
+    pub identity: OnceLock<Identity>,
 }
 
 /// One option as it was given.
@@ -99,7 +103,7 @@ impl Configuration {
             }
             settings.push(chosen);
         }
-        Ok(Self { values, settings, warnings: Vec::new() })
+        Ok(Self { values, settings, warnings: Vec::new(), identity: OnceLock::new() })
     }
 
     /// Where an option's value comes from.

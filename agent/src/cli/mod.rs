@@ -77,7 +77,7 @@ fn run(matches: &clap::ArgMatches, configuration: &Configuration) -> Result<(), 
         Command::Once(format) => once::run(configuration, format),
         Command::Catalogue(format) => catalogue::run(format),
         Command::Config => output::print(&configuration.to_string()),
-        Command::Whoami => whoami::run(configuration),
+        Command::Whoami(format) => whoami::run(configuration, format),
         Command::Check(format) => check::run(configuration, format),
     }
 }

@@ -14,7 +14,6 @@ use super::commands::Format;
 use super::configuration::Configuration;
 use super::output;
 use super::reader::Reader;
-use crate::identity::choose;
 use crate::pipeline::Pipeline;
 
 /// How long a reading may take. A driver that nobody holds open takes seconds to wake its GPUs.
@@ -22,8 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 pub(super) fn run(configuration: &Configuration, format: Format) -> Result<(), Failure> {
     let values = &configuration.values;
-    let sources = super::whoami::sources(configuration);
-    let host = choose(&sources);
+    let host = &super::whoami::identity(configuration).host;
     let (pipeline, _) = Pipeline::new(host, values.interval, Default::default(), Default::default())?;
     let collectors = super::agent::builder(configuration).collectors();
     let mut readers = collectors.into_iter().map(Reader::new).collect::<io::Result<Vec<_>>>()?;

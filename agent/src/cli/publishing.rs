@@ -3,22 +3,29 @@
 use std::path::PathBuf;
 
 use super::Failure;
+use super::configuration::Configuration;
 use super::options::{Emf, Spool, Values};
 use super::output;
+use super::whoami::identity;
 use crate::builder::Builder;
+use crate::identity::Figure;
 use crate::{CloudWatch, EmfTarget, JobKind, Publish, Rehearsed, Resolution, Statistics};
 
-/// What is published, by the options.
-pub(super) fn publish(values: &Values) -> Result<Publish, Failure> {
-    let endpoint = match (&values.endpoint_name, &values.variant_name) {
-        (Some(endpoint), Some(variant)) => Some((endpoint.clone(), variant.clone())),
-        (None, None) => None,
-        _ => return Err(Failure::Usage("endpoint-name and variant-name: expected both, or neither".into())),
-    };
+/// What is published, by the options and by what kind of job this is.
+pub(super) fn publish(configuration: &Configuration) -> Result<Publish, Failure> {
+    let (values, identity) = (&configuration.values, identity(configuration));
+    let endpoint = values.endpoint_name.clone().zip(values.variant_name.clone());
+    if let (JobKind::Endpoint, None, Some((source, _))) = (identity.kind, &endpoint, identity.answer(Figure::Kind)) {
+        return Err(Failure::Usage(format!(
+            "this is a host of an endpoint ({}), which nothing on it names: expected endpoint-name and variant-name, \
+             its dimensions on CloudWatch, or another job-kind",
+            source.name
+        )));
+    }
     Ok(Publish {
         namespace: values.namespace.clone(),
-        job_kind: values.job_kind,
-        endpoint: endpoint.filter(|_| values.job_kind == JobKind::Endpoint),
+        job_kind: identity.kind,
+        endpoint: endpoint.filter(|_| identity.kind == JobKind::Endpoint),
         period: values.period,
         resolution: if values.high_resolution { Resolution::Second } else { Resolution::Minute },
         statistics: if values.average { Statistics::Average } else { Statistics::Distribution },
@@ -32,9 +39,11 @@ pub(super) fn is_on(values: &Values) -> bool {
 }
 
 /// What is published where, a line for each way.
-pub(super) fn summary(values: &Values) -> Vec<String> {
-    let Some(publish) = publish(values).ok().filter(|_| is_on(values)) else { return Vec::new() };
-    let each = format!("{}, each {}", publish.namespace(), humantime::format_duration(publish.period));
+pub(super) fn summary(configuration: &Configuration) -> Vec<String> {
+    let values = &configuration.values;
+    let Some(publish) = publish(configuration).ok().filter(|_| is_on(values)) else { return Vec::new() };
+    let each =
+        format!("{}, each {}", publish.namespace(&values.roots.rootfs), humantime::format_duration(publish.period));
     let spool = match spool_folder(values) {
         Some(folder) => format!("spool {}", folder.display()),
         None => "no spool: what waits is lost with the process".to_owned(),
@@ -52,8 +61,12 @@ pub(super) fn summary(values: &Values) -> Vec<String> {
     lines
 }
 
-pub(super) fn configure(builder: Builder, values: &Values) -> Result<Builder, Failure> {
-    let mut builder = builder.publish(publish(values)?);
+pub(super) fn configure(builder: Builder, configuration: &Configuration) -> Result<Builder, Failure> {
+    let values = &configuration.values;
+    if !is_on(values) {
+        return Ok(builder);
+    }
+    let mut builder = builder.publish(publish(configuration)?);
     if values.dry_run && values.emf == Some(Emf::Stdout) {
         return Err(Failure::Usage("dry-run and emf stdout: both write to standard output; expected one".into()));
     }

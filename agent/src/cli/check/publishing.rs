@@ -14,7 +14,6 @@ use crate::Publish;
 use crate::builder::Builder;
 use crate::cli::options::Emf;
 use crate::cli::{Failure, publishing, whoami};
-use crate::identity::choose;
 
 const SUBJECT: &str = "publishing";
 /// Requests are at least so far apart, whatever the period.
@@ -27,8 +26,7 @@ pub(super) fn check(machine: &Machine<'_>) -> Vec<Finding> {
     if !publishing::is_on(values) {
         return vec![Finding::note(SUBJECT, "not_asked", NOT_ASKED)];
     }
-    let sources = whoami::sources(machine.configuration);
-    let host = choose(&sources);
+    let host = &whoami::identity(machine.configuration).host;
     let publish = match settled(machine, host) {
         Ok(publish) => publish,
         Err(what) => {
@@ -43,7 +41,7 @@ pub(super) fn check(machine: &Machine<'_>) -> Vec<Finding> {
     if values.dry_run {
         findings.push(Finding::ok(SUBJECT, "a rehearsal: nothing is sent, no credentials are needed"));
     } else if values.cloudwatch {
-        findings.extend(service::check(&publish.namespace()));
+        findings.extend(service::check(&publish.namespace(&values.roots.rootfs)));
         findings.push(spool::check(values));
     }
     if let Some(Emf::File(path)) = &values.emf {
@@ -57,10 +55,10 @@ fn settled(machine: &Machine<'_>, host: &str) -> Result<Publish, String> {
     let words = |failure| match failure {
         Failure::Usage(what) | Failure::RunTime(what) => what,
     };
-    let publish = publishing::publish(machine.values()).map_err(words)?;
-    publishing::configure(Builder::new(), machine.values()).map_err(words)?;
+    let publish = publishing::publish(machine.configuration).map_err(words)?;
+    publishing::configure(Builder::new(), machine.configuration).map_err(words)?;
     publish.check(machine.values().interval)?;
-    publish.publication(host).check()?;
+    publish.publication(host, &machine.values().roots.rootfs).check()?;
     Ok(publish)
 }
 
@@ -82,7 +80,7 @@ fn what(machine: &Machine<'_>, publish: &Publish, host: &str) -> Finding {
         None => format!("Host={host}"),
     };
     let every = humantime::format_duration(publish.period);
-    let (names, namespace) = (names.join(", "), publish.namespace());
+    let (names, namespace) = (names.join(", "), publish.namespace(&machine.values().roots.rootfs));
     Finding::ok(SUBJECT, format!("{names} under {namespace} with {dimensions}, each {every}"))
 }
 
