@@ -56,6 +56,7 @@ pub struct Builder {
     gpu_sum: GpuSumRule,
     gpu_standby: GpuStandby,
     listen: Option<SocketAddr>,
+    needs_page: bool,
     roots: Roots,
     more: Vec<Box<dyn Collector>>,
     shutdown_timeout: Duration,
@@ -90,6 +91,7 @@ impl Default for Builder {
             gpu_sum: GpuSumRule::default(),
             gpu_standby: GpuStandby::default(),
             listen: None,
+            needs_page: true,
             roots: Roots::default(),
             more: Vec::new(),
             shutdown_timeout: Duration::from_secs(20),
@@ -178,6 +180,13 @@ impl Builder {
     /// Serves the page at this address. Port 0 finds a free one: [`Hostgauge::address`] tells which.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = Some(address);
+        self
+    }
+
+    /// An address that cannot be had is a warning, and no page is served.
+    #[cfg(all(feature = "cli", target_os = "linux"))]
+    pub(crate) fn listen_if_possible(mut self) -> Self {
+        self.needs_page = false;
         self
     }
 
@@ -309,7 +318,8 @@ impl Builder {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Everything that can be known to be wrong before anything is tried.
+    pub(crate) fn check(&self) -> Result<(), Error> {
         if !INTERVALS.contains(&self.interval) {
             return Err(Error::Invalid(format!("interval {:?}: expected 100ms to 60s", self.interval)));
         }
@@ -317,8 +327,26 @@ impl Builder {
             Some(host) if !identity::is_valid(host) => Err(Error::Invalid(format!(
                 "host {host:?}: expected up to 1024 bytes of text without control characters"
             ))),
-            _ => Ok(()),
+            _ => self.check_publishing(),
         }
+    }
+
+    #[cfg(feature = "cloudwatch")]
+    fn check_publishing(&self) -> Result<(), Error> {
+        if self.cloudwatch.is_none() && self.emf.is_none() {
+            return Ok(());
+        }
+        self.publish.check(self.interval).map_err(Error::Invalid)?;
+        self.publish.publication(&self.host_or_default(), &self.roots.rootfs).check().map_err(Error::Invalid)
+    }
+
+    #[cfg(not(feature = "cloudwatch"))]
+    fn check_publishing(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn host_or_default(&self) -> String {
+        self.host.clone().or_else(identity::host_name).unwrap_or_else(|| identity::FALLBACK.into())
     }
 
     pub(crate) fn collectors(self) -> Vec<Box<dyn Collector>> {
@@ -344,9 +372,15 @@ impl Builder {
     fn prepare(mut self) -> Result<(Prepared, SharedRecorder), Error> {
         self.check()?;
         let told = self.told.take().unwrap_or_else(|| identity::by_program(self.host.is_some()));
-        let host = self.host.clone().or_else(identity::host_name).unwrap_or_else(|| identity::FALLBACK.into());
+        let host = self.host_or_default();
         let server = self.listen.map(|address| Server::bind(address).map_err(|error| Error::Listen(address, error)));
-        let server = server.transpose()?.map(|server| (server, landing::html(&host)));
+        let server = match server.transpose() {
+            Err(error) if !self.needs_page => {
+                log::warn!("{error}: there is no page");
+                None
+            }
+            server => server?.map(|server| (server, landing::html(&host))),
+        };
         let (deliveries, wanted) = self.deliveries(&host)?;
         let (pipeline, recorder) = Pipeline::new(&host, self.interval, deliveries, wanted)?;
         pipeline.with_recorder(|| Emitter::default().emit(&[identity::info(self.job_kind, &told)]));
@@ -361,11 +395,9 @@ impl Builder {
         if self.cloudwatch.is_none() && self.emf.is_none() {
             return Ok((deliveries, wanted));
         }
-        self.publish.check(self.interval).map_err(Error::Invalid)?;
         let rootfs = &self.roots.rootfs;
         self.publish.explain(rootfs);
         let (publication, period) = (self.publish.publication(host, rootfs), self.publish.period);
-        publication.check().map_err(Error::Invalid)?;
         if let Some(target) = self.emf.take() {
             let emf = Emf::spawn(target, publication.namespace()).map_err(|error| Error::Invalid(error.to_string()))?;
             deliveries.emf(emf, publication.clone(), period);

@@ -37,7 +37,8 @@ pub(super) fn builder(configuration: &Configuration) -> Builder {
     }
 }
 
-pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
+/// What to measure and whom to show it, as configured.
+pub(super) fn configured(configuration: &Configuration) -> Result<Builder, Failure> {
     let values = &configuration.values;
     if values.listen.is_none() && !publishing::is_on(values) {
         return Err(Failure::Usage(
@@ -47,17 +48,22 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
     if values.endpoint_name.is_some() != values.variant_name.is_some() {
         return Err(Failure::Usage("endpoint-name and variant-name: expected both, or neither".into()));
     }
+    let agent = publishing::configure(builder(configuration), configuration)?;
+    Ok(match values.listen {
+        Some(address) => agent.listen(address),
+        None => agent,
+    })
+}
+
+pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything starts: a signal that comes early must still end it cleanly.
         let mut signals = Signals::new()?;
         let standby = GpuStandby::default();
         tokio::spawn(follow(StandbySignals::new()?, standby.clone()));
-        let mut agent = publishing::configure(builder(configuration).gpu_standby(standby), configuration)?;
-        if let Some(listen) = values.listen {
-            agent = agent.listen(listen);
-        }
-        let started = |address: Option<SocketAddr>| announce(configuration, address);
+        let agent = configured(configuration)?.gpu_standby(standby);
+        let started = |address: Option<SocketAddr>| announce(configuration, address, None);
         let (stopping, after) = oneshot::channel();
         let shutdown = async move {
             log::info!("{}: stopping", signals.next().await);
@@ -80,7 +86,7 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
 
 /// Within this time it is still the first signal: a terminal and timeout(1) signal a whole group, and what started the
 /// agent often passes the same one on.
-const ONE_SIGNAL: Duration = Duration::from_millis(500);
+pub(super) const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
 /// What asks the agent to stop.
 struct Signals {
@@ -125,8 +131,8 @@ async fn follow(mut signals: StandbySignals, standby: GpuStandby) {
     }
 }
 
-/// What it measures, as which Host, and where to look.
-fn announce(configuration: &Configuration, address: Option<SocketAddr>) {
+/// What it measures, as which Host, and where to look: in one line `beside` another program, which has the terminal.
+pub(super) fn announce(configuration: &Configuration, address: Option<SocketAddr>, beside: Option<i32>) {
     let values = &configuration.values;
     let identity = identity(configuration);
     let host = &identity.host;
@@ -138,7 +144,8 @@ fn announce(configuration: &Configuration, address: Option<SocketAddr>) {
         None => String::new(),
     };
     let what = format!("CPU{cores}, memory and disk ({}) of this machine", paths.join(", "));
-    if std::io::stderr().is_terminal() {
+    let is_terminal = std::io::stderr().is_terminal();
+    if is_terminal && beside.is_none() {
         let why = match identity.guess {
             Some(guess) => format!("guessed: {guess}"),
             None => identity.named_by().map_or_else(String::new, |source| source.name.clone()),
@@ -153,7 +160,13 @@ fn announce(configuration: &Configuration, address: Option<SocketAddr>) {
         ));
     } else {
         let page = address.map(|address| format!("; page: http://{address}/metrics")).unwrap_or_default();
-        log::info!("measuring {what} as Host {host} every {every}{page}");
+        let beside = beside.map(|pid| format!(" beside process {pid}"));
+        let line = format!("measuring {what} as Host {host} every {every}{}{page}", beside.as_deref().unwrap_or(""));
+        if is_terminal {
+            output::tell(&format!("hostgauge: {line}\n"));
+        } else {
+            log::info!("{line}");
+        }
         if let Some(guess) = identity.guess {
             log::info!("identity: guessed ({guess}); --job-name and --instance-number or --host say it");
         }

@@ -1,6 +1,8 @@
 //! What can be typed: subcommands, and every option of [`OPTIONS`] as a flag.
 
-use clap::{Arg, ArgAction, ArgMatches};
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::options::OPTIONS;
 
@@ -8,6 +10,7 @@ use super::options::OPTIONS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Agent,
+    Run,
     Once(Format),
     Catalogue(Format),
     Config,
@@ -58,6 +61,7 @@ pub(super) fn parser() -> clap::Command {
              SIGUSR1 makes the agent let NVIDIA's driver go, so that GPUs can be reset, taken out or repartitioned and \
              the driver upgraded; SIGUSR2 ends that, and GPUs that are gone by then are forgotten.",
         )
+        .subcommand(run())
         .subcommand(
             command("once", "Take two readings one interval apart, print the figures, and exit")
                 .arg(Format::arg(&["text", "json", "prometheus"])),
@@ -102,8 +106,48 @@ pub(super) fn parser() -> clap::Command {
     parser
 }
 
+fn run() -> clap::Command {
+    clap::Command::new("run")
+        .about("Run a command, measure while it runs, and end with its exit code")
+        .long_about(
+            "Run a command, measure while it runs, and end with its exit code (128+n for signal n, 126 and 127 as a \
+             shell has them).\n\n\
+             It has our standard input, output and error, and gets every signal that we get. What keeps hostgauge from \
+             measuring is a warning: the command runs all the same. Wrong options are refused before it starts.",
+        )
+        .override_usage("hostgauge run [OPTIONS] -- COMMAND [ARGS]")
+        .arg(
+            Arg::new(PROGRAM)
+                .value_name("COMMAND")
+                .help("The command, after two dashes, and its arguments")
+                .value_parser(value_parser!(OsString))
+                .num_args(1..)
+                .last(true)
+                .required_unless_present(BESIDE),
+        )
+        .arg(Arg::new(BESIDE).long(BESIDE).value_name("PID").value_parser(value_parser!(i32)).hide(true))
+}
+
+const PROGRAM: &str = "command";
+
+/// Marks the process that measures: `hostgauge run` starts itself once more with it.
+pub(super) const BESIDE: &str = "beside";
+
+/// The command of `hostgauge run` and its arguments.
+#[cfg(target_os = "linux")]
+pub(super) fn program(matches: &ArgMatches) -> Vec<OsString> {
+    let words = matches.subcommand_matches("run").and_then(|matches| matches.get_many::<OsString>(PROGRAM));
+    words.map(|words| words.cloned().collect()).unwrap_or_default()
+}
+
+/// The process beside which this one measures.
+pub(super) fn beside(matches: &ArgMatches) -> Option<i32> {
+    matches.subcommand_matches("run").and_then(|matches| matches.get_one::<i32>(BESIDE)).copied()
+}
+
 pub(super) fn chosen(matches: &ArgMatches) -> Command {
     match matches.subcommand() {
+        Some(("run", _)) => Command::Run,
         Some(("once", matches)) => Command::Once(Format::of(matches)),
         Some(("catalogue", matches)) => Command::Catalogue(Format::of(matches)),
         Some(("config", _)) => Command::Config,

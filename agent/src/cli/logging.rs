@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use super::options::LogFormat;
 
-/// Installs the logger. RUST_LOG says how much is logged; without it, what an operator should know.
-pub(super) fn install(format: LogFormat) {
-    let mut builder = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
+/// Installs the logger. RUST_LOG says how much is logged; without it, everything from `level` on.
+pub(super) fn install(format: LogFormat, level: &str) {
+    let mut builder = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level));
     builder.format(move |out, record| {
         let time = humantime::format_rfc3339_millis(SystemTime::now());
         match format {

@@ -1,7 +1,7 @@
 //! The command line: `hostgauge` and its subcommands.
 //!
 //! Standard output carries what was asked for, standard error everything else. Exit codes: 0 done, 1 failed at run
-//! time, 2 wrong usage or configuration.
+//! time, 2 wrong usage or configuration; `hostgauge run` ends with its command's own.
 
 mod agent;
 mod catalogue;
@@ -15,6 +15,8 @@ mod output;
 #[cfg_attr(not(feature = "cloudwatch"), path = "no_publishing.rs")]
 mod publishing;
 mod reader;
+#[cfg_attr(not(target_os = "linux"), path = "no_run.rs")]
+mod run;
 mod whoami;
 
 use std::process::ExitCode;
@@ -61,7 +63,7 @@ pub fn main() -> ExitCode {
     };
     let (code, message) = match Configuration::gather(&matches).and_then(|configuration| run(&matches, &configuration))
     {
-        Ok(()) => return ExitCode::SUCCESS,
+        Ok(code) => return code,
         Err(Failure::Usage(message)) => (2, message),
         Err(Failure::RunTime(message)) => (1, message),
     };
@@ -69,15 +71,21 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(matches: &clap::ArgMatches, configuration: &Configuration) -> Result<(), Failure> {
-    logging::install(configuration.values.log_format);
-    configuration.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    match commands::chosen(matches) {
+fn run(matches: &clap::ArgMatches, configuration: &Configuration) -> Result<ExitCode, Failure> {
+    let command = commands::chosen(matches);
+    logging::install(configuration.values.log_format, if command == Command::Run { "warn" } else { "info" });
+    // The agent of `hostgauge run` has the same configuration, and was warned.
+    if commands::beside(matches).is_none() {
+        configuration.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    }
+    let done = match command {
+        Command::Run => return run::run(matches, configuration),
         Command::Agent => agent::run(configuration),
         Command::Once(format) => once::run(configuration, format),
         Command::Catalogue(format) => catalogue::run(format),
         Command::Config => output::print(&configuration.to_string()),
         Command::Whoami(format) => whoami::run(configuration, format),
         Command::Check(format) => check::run(configuration, format),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

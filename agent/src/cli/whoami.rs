@@ -6,7 +6,7 @@ use super::Failure;
 use super::commands::Format;
 use super::configuration::{Configuration, Origin};
 use super::output;
-use crate::identity::{Figure, Identity, Places, Platform, Source, identify};
+use crate::identity::{Figure, Identity, Places, Platform, Source, identify, identify_by_options};
 
 /// Who this host is, found once: the Host of a process must not change under its series.
 pub(super) fn identity(configuration: &Configuration) -> &Identity {
@@ -15,6 +15,11 @@ pub(super) fn identity(configuration: &Configuration) -> &Identity {
         let (roots, podinfo) = (&configuration.values.roots, &configuration.values.podinfo);
         identify(given(configuration), &Places { variables: Box::new(variables), roots, podinfo })
     })
+}
+
+/// Settles for what the options say: no file is waited for, no service is asked.
+pub(super) fn settle_for_options(configuration: &Configuration) {
+    configuration.identity.get_or_init(|| identify_by_options(given(configuration)));
 }
 
 /// What the options say, an option for each figure.

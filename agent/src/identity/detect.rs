@@ -95,6 +95,13 @@ pub(crate) fn identify(given: Vec<Source>, places: &Places<'_>) -> Identity {
     identity
 }
 
+/// By the options alone, asking nobody, for who must not wait.
+pub(crate) fn identify_by_options(given: Vec<Source>) -> Identity {
+    let mut sources = given;
+    sources.push(Source::new(Platform::System, "none of these").claim(Figure::Host, "the name", FALLBACK));
+    conclude(sources)
+}
+
 fn settle(given: Vec<Source>, places: &Places<'_>, host_name: Option<String>) -> Identity {
     // The one list of sources, the strongest first.
     let mut sources = given;

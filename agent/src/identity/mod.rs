@@ -30,7 +30,7 @@ mod source;
 mod toolkit;
 
 #[cfg(feature = "cli")]
-pub(crate) use detect::{Identity, Places, identify};
+pub(crate) use detect::{Identity, Places, identify, identify_by_options};
 #[cfg(feature = "cli")]
 pub(crate) use source::{Figure, Platform, Source};
 
