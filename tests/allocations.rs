@@ -1,12 +1,13 @@
-//! Heap allocations are deterministic, so they are gated: none for a sample, with GPUs or without, ten at most for a scrape (the HTTP
-//! library's own).
+//! Heap allocations are deterministic, so they are gated: none for a sample, of a machine or a container, with GPUs or
+//! without, ten at most for a scrape (the HTTP library's own).
 #![allow(unsafe_code)] // a counting allocator cannot be written without
+#![allow(clippy::expect_used, reason = "a helper of a test fails as the test does")]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use hostgauge::{Builder, Hostgauge};
+use hostgauge::{Builder, Hostgauge, Roots, Scope};
 
 #[path = "support/counting.rs"]
 mod counting;
@@ -21,6 +22,37 @@ fn settle(hostgauge: &Hostgauge) {
     std::thread::sleep(Duration::from_millis(500));
 }
 
+/// A /proc and a /sys with one cgroup of version 2, in which this process is.
+fn cgroup() -> tempfile::TempDir {
+    let tree = tempfile::tempdir().expect("a folder");
+    let write = |path: &str, text: &str| {
+        let path = tree.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        std::fs::write(path, text).expect("written");
+    };
+    for name in ["stat", "meminfo"] {
+        let fixture = format!("{}/../tests/fixtures/proc/two-cores/{name}", env!("CARGO_MANIFEST_DIR"));
+        write(&format!("proc/{name}"), &std::fs::read_to_string(fixture).expect("a fixture"));
+    }
+    write("proc/self/mountinfo", "9 1 0:9 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    write("proc/self/cgroup", "0::/job\n");
+    write("sys/devices/system/cpu/online", "0-1\n");
+    for (name, text) in [
+        ("cpu.stat", "usage_usec 7\nnr_periods 1\nnr_throttled 1\nthrottled_usec 1\n"),
+        ("cpu.max", "50000 100000\n"),
+        ("cpuset.cpus.effective", "0-1\n"),
+        ("memory.current", "900\n"),
+        ("memory.stat", "anon 500\ninactive_file 300\n"),
+        ("memory.events", "oom_kill 0\n"),
+        ("memory.max", "2000\n"),
+        ("io.stat", "8:0 rbytes=1 wbytes=2\n"),
+        ("cpu.pressure", "some avg10=0.00 total=3\nfull avg10=0.00 total=0\n"),
+    ] {
+        write(&format!("sys/fs/cgroup/job/{name}"), text);
+    }
+    tree
+}
+
 // One test, since both count what the whole process allocates.
 #[test]
 fn a_sample_allocates_nothing_and_a_scrape_little() {
@@ -30,6 +62,18 @@ fn a_sample_allocates_nothing_and_a_scrape_little() {
     settle(&hostgauge);
     let per_ten_ticks = counting::fewest(3, || std::thread::sleep(10 * interval));
     println!("allocations in ten ticks: {per_ten_ticks}");
+    assert_eq!(per_ten_ticks, 0);
+    drop(hostgauge);
+
+    let container = cgroup();
+    let roots =
+        Roots { procfs: container.path().join("proc"), sysfs: container.path().join("sys"), rootfs: "/".into() };
+    let scoped = Builder::new().interval(interval).roots(roots).scope(Scope::Container);
+    let (_recorder, hostgauge) = scoped.build().expect("it starts");
+    settle(&hostgauge);
+    assert!(hostgauge.page().contains("hostgauge_pressure_stalled_seconds_total{"), "{}", hostgauge.page());
+    let per_ten_ticks = counting::fewest(3, || std::thread::sleep(10 * interval));
+    println!("allocations in ten ticks of a container: {per_ten_ticks}");
     assert_eq!(per_ten_ticks, 0);
     drop(hostgauge);
 

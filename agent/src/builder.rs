@@ -1,5 +1,7 @@
 //! Starting hostgauge: in a program, or as the agent.
 
+mod measured;
+
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
@@ -10,9 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use hostgauge_collectors::{
-    Collector, Cpu, Disk, Emitter, Gpu, GpuProcesses, GpuSelection, GpuStandby, GpuSumRule, Memory, Roots,
-};
+use hostgauge_collectors::{Collector, Emitter, GpuProcesses, GpuSelection, GpuStandby, GpuSumRule, Roots, Scope};
 #[cfg(feature = "cloudwatch")]
 use hostgauge_exporters::emf::{Emf, Target as EmfTarget};
 use hostgauge_exporters::prometheus::{Encoding, Format, Page, Server, Site};
@@ -25,7 +25,7 @@ use crate::delivery::Deliveries;
 use crate::error::Error;
 use crate::fanout::SharedRecorder;
 use crate::identity::{self, Told};
-use crate::job_kind::{JobKind, WithoutSum};
+use crate::job_kind::JobKind;
 use crate::landing;
 use crate::pipeline::{Pipeline, Wanted};
 use crate::sampler::Sampler;
@@ -57,6 +57,7 @@ pub struct Builder {
     gpu_standby: GpuStandby,
     listen: Option<SocketAddr>,
     needs_page: bool,
+    scopes: Vec<Scope>,
     roots: Roots,
     more: Vec<Box<dyn Collector>>,
     shutdown_timeout: Duration,
@@ -92,6 +93,7 @@ impl Default for Builder {
             gpu_standby: GpuStandby::default(),
             listen: None,
             needs_page: true,
+            scopes: Vec::new(),
             roots: Roots::default(),
             more: Vec::new(),
             shutdown_timeout: Duration::from_secs(20),
@@ -190,6 +192,13 @@ impl Builder {
         self
     }
 
+    /// What CPU, memory and disk are measured of; called several times, the sum. Default: [`Scope::Auto`], the
+    /// container inside a container, else the machine.
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scopes.push(scope);
+        self
+    }
+
     /// Where the kernel's file systems are mounted.
     pub fn roots(mut self, roots: Roots) -> Self {
         self.roots = roots;
@@ -273,7 +282,7 @@ impl Builder {
         }
         let pipeline = Arc::new(Pipeline::to_global_recorder());
         let (interval, patience) = (self.interval, self.shutdown_timeout);
-        Prepared { interval, patience, collectors: self.collectors(), pipeline, server: None }.start()
+        Prepared { interval, patience, collectors: self.collectors()?, pipeline, server: None }.start()
     }
 
     /// Runs the agent in the current tokio runtime until `shutdown` is done: samples, and serves the page where one was
@@ -349,25 +358,6 @@ impl Builder {
         self.host.clone().or_else(identity::host_name).unwrap_or_else(|| identity::FALLBACK.into())
     }
 
-    pub(crate) fn collectors(self) -> Vec<Box<dyn Collector>> {
-        // The one list of what is measured.
-        let mut all: Vec<Box<dyn Collector>> =
-            vec![Box::new(Cpu::new(&self.roots)), Box::new(Memory::new(&self.roots))];
-        if !self.disk_paths.is_empty() {
-            let disk = Disk::new(&self.roots, &self.disk_paths, self.interval);
-            all.push(match self.job_kind {
-                JobKind::Transform => Box::new(WithoutSum(disk)),
-                _ => Box::new(disk),
-            });
-        }
-        if !self.gpus.is_none() {
-            let gpu = Gpu::new(self.gpus, self.nvml_library).sum_rule(self.gpu_sum).standby(self.gpu_standby);
-            all.push(Box::new(gpu.processes(self.gpu_processes, &self.roots)));
-        }
-        all.extend(self.more);
-        all
-    }
-
     /// Everything that can fail, before anything runs.
     fn prepare(mut self) -> Result<(Prepared, SharedRecorder), Error> {
         self.check()?;
@@ -385,7 +375,7 @@ impl Builder {
         let (pipeline, recorder) = Pipeline::new(&host, self.interval, deliveries, wanted)?;
         pipeline.with_recorder(|| Emitter::default().emit(&[identity::info(self.job_kind, &told)]));
         let (interval, patience, pipeline) = (self.interval, self.shutdown_timeout, Arc::new(pipeline));
-        Ok((Prepared { interval, patience, collectors: self.collectors(), pipeline, server }, recorder))
+        Ok((Prepared { interval, patience, collectors: self.collectors()?, pipeline, server }, recorder))
     }
 
     /// The exporters of windows, started.

@@ -49,7 +49,8 @@ pub use cloudwatch::{CloudWatch, Publish};
 pub use error::Error;
 pub use hostgauge_collectors::{
     CollectError, Collector, Device, GpuChoice, GpuProcesses, GpuSelection, GpuStandby, GpuSumRule, Kind, Metric,
-    NoGpuProcesses, NoGpuSelection, Pending, Reason, Roots, Sample, catalogue, sum_over_devices,
+    Neighbour, NoGpuProcesses, NoGpuSelection, NoScope, Pending, Reason, Roots, Sample, Scope, catalogue,
+    sum_over_devices,
 };
 #[cfg(feature = "cloudwatch")]
 pub use hostgauge_exporters::{

@@ -35,6 +35,8 @@ mod gpu;
 mod pending;
 mod process;
 mod sample;
+mod scope;
+mod scope_report;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -51,9 +53,17 @@ pub use gpu::{
     SumRule as GpuSumRule, diagnose as diagnose_gpus,
 };
 #[cfg(target_os = "linux")]
-pub use linux::{cores, cpu::Cpu, disk::Disk, memory::Memory};
+pub use linux::{
+    cgroup::{FileSystems, Scoped, explain as explain_scope},
+    cores,
+    cpu::Cpu,
+    disk::Disk,
+    memory::Memory,
+};
 pub use pending::Pending;
 #[cfg(not(target_os = "linux"))]
-pub use portable::{Cpu, Disk, Memory, cores};
+pub use portable::{Cpu, Disk, Memory, cores, explain_scope};
 pub use process::own_cost;
 pub use sample::{Collector, Cores, Device, Roots, Sample, sum_over_devices};
+pub use scope::{Chosen as ChosenScopes, FORMS as SCOPE_FORMS, Neighbour, NoScope, Scope, choose as choose_scopes};
+pub use scope_report::{Bound, Explanation, Hint, Measured};

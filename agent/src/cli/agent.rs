@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use hostgauge_collectors::{Cores, GpuStandby, cores};
+use hostgauge_collectors::{ChosenScopes, Cores, GpuStandby, cores};
 
 use super::Failure;
 use super::configuration::Configuration;
@@ -31,6 +31,7 @@ pub(super) fn builder(configuration: &Configuration) -> Builder {
         .gpu_sum(values.gpu_sum)
         .gpu_processes(values.gpu_processes)
         .shutdown_timeout(values.shutdown_timeout);
+    let builder = values.scopes.iter().cloned().fold(builder, Builder::scope);
     match &values.nvml_library {
         Some(path) => builder.nvml_library(path),
         None => builder,
@@ -63,7 +64,8 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
         let standby = GpuStandby::default();
         tokio::spawn(follow(StandbySignals::new()?, standby.clone()));
         let agent = configured(configuration)?.gpu_standby(standby);
-        let started = |address: Option<SocketAddr>| announce(configuration, address, None);
+        let scope = agent.chosen()?;
+        let started = |address: Option<SocketAddr>| announce(configuration, &scope, address, None);
         let (stopping, after) = oneshot::channel();
         let shutdown = async move {
             log::info!("{}: stopping", signals.next().await);
@@ -132,7 +134,12 @@ async fn follow(mut signals: StandbySignals, standby: GpuStandby) {
 }
 
 /// What it measures, as which Host, and where to look: in one line `beside` another program, which has the terminal.
-pub(super) fn announce(configuration: &Configuration, address: Option<SocketAddr>, beside: Option<i32>) {
+pub(super) fn announce(
+    configuration: &Configuration,
+    scope: &ChosenScopes,
+    address: Option<SocketAddr>,
+    beside: Option<i32>,
+) {
     let values = &configuration.values;
     let identity = identity(configuration);
     let host = &identity.host;
@@ -143,7 +150,8 @@ pub(super) fn announce(configuration: &Configuration, address: Option<SocketAddr
         Some(Cores { online, .. }) => format!(" ({online} cores)"),
         None => String::new(),
     };
-    let what = format!("CPU{cores}, memory and disk ({}) of this machine", paths.join(", "));
+    let what = format!("CPU{cores}, memory and disk ({}) of {scope}", paths.join(", "));
+    log::debug!("scope {scope}: {}", scope.why);
     let is_terminal = std::io::stderr().is_terminal();
     if is_terminal && beside.is_none() {
         let why = match identity.guess {

@@ -77,8 +77,9 @@ impl Configuration {
         let mut settings = Vec::new();
         for option in OPTIONS {
             let setting = |values, origin| Setting { option: option.name, values, origin };
-            let split =
-                |text: String| if option.many { text.split(':').map(str::to_owned).collect() } else { vec![text] };
+            let split = |text: String| {
+                if option.many { text.split(option.separator()).map(str::to_owned).collect() } else { vec![text] }
+            };
             let given = flags(option);
             let chosen = if !given.is_empty() {
                 setting(given, Origin::Flag(format!("--{}", option.name)))

@@ -23,7 +23,7 @@ pub(super) fn run(configuration: &Configuration, format: Format) -> Result<(), F
     let values = &configuration.values;
     let host = &super::whoami::identity(configuration).host;
     let (pipeline, _) = Pipeline::new(host, values.interval, Default::default(), Default::default())?;
-    let collectors = super::agent::builder(configuration).collectors();
+    let collectors = super::agent::builder(configuration).collectors()?;
     let mut readers = collectors.into_iter().map(Reader::new).collect::<io::Result<Vec<_>>>()?;
     let mut round = || readings(&mut readers, &pipeline);
     round();

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hostgauge_collectors::{GpuProcesses, GpuSelection, GpuSumRule, Roots};
+use hostgauge_collectors::{GpuProcesses, GpuSelection, GpuSumRule, Roots, Scope};
 
 use crate::builder::INTERVALS;
 use crate::identity;
@@ -18,6 +18,7 @@ use crate::period::is_period;
 pub(super) struct Values {
     pub host: Option<String>,
     pub interval: Duration,
+    pub scopes: Vec<Scope>,
     pub disk_paths: Vec<PathBuf>,
     pub gpus: GpuSelection,
     pub gpu_processes: GpuProcesses,
@@ -62,6 +63,7 @@ impl Default for Values {
         Self {
             host: None,
             interval: Duration::ZERO,
+            scopes: Vec::new(),
             disk_paths: Vec::new(),
             gpus: GpuSelection::All,
             gpu_processes: GpuProcesses::Off,
@@ -118,6 +120,11 @@ impl Opt {
     pub(super) fn variable(&self) -> String {
         format!("HOSTGAUGE_{}", self.name.to_ascii_uppercase().replace('-', "_"))
     }
+
+    /// What stands between several values in the environment variable: a colon as in PATH, but a scope has one itself.
+    pub(super) fn separator(&self) -> char {
+        if self.name == "scope" { ',' } else { ':' }
+    }
 }
 
 pub(super) static OPTIONS: &[Opt] = &[
@@ -130,6 +137,20 @@ pub(super) static OPTIONS: &[Opt] = &[
         expected: "a duration from 100ms to 60s, such as 1s",
         set: |values, text| {
             values.interval = humantime::parse_duration(text).ok().filter(|interval| INTERVALS.contains(interval))?;
+            Some(())
+        },
+    },
+    Opt {
+        name: "scope",
+        value_name: "SCOPE",
+        default: "auto",
+        many: true,
+        help: "Measure CPU, memory and disk of this: host, container, pod, cgroup:PATH, pid:N, tree:N, or auto; give \
+               it several times for the sum (in the environment between commas)",
+        expected: "auto, host, container, pod, pod:name=PATTERN, pod:command=PATTERN, pod:env=NAME=PATTERN, \
+                   pod:busiest, cgroup:PATH (without '.' and '..'), pid:N or tree:N",
+        set: |values, text| {
+            values.scopes.push(text.parse().ok()?);
             Some(())
         },
     },
@@ -544,6 +565,7 @@ mod tests {
     fn bad_values_are_refused() {
         for (name, bad) in [
             ("interval", &["0", "0s", "1ms", "99ms", "61s", "-1s", "1", "fast", ""][..]),
+            ("scope", &["", "Host", "pid:0", "cgroup:../a", "pod:colour=red"]),
             ("disk-path", &["", "data", "/a\nb"]),
             ("gpus", &["", "some", "0,", "-1", "GPU-", "all,0"]),
             ("gpu-processes", &["", "on", "Process", "containers"]),

@@ -23,6 +23,7 @@ pub struct Cpu {
     ticks_per_second: f64,
     iowait: Device,
     steal: Device,
+    cores_only: bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +63,13 @@ impl Cpu {
             ticks_per_second: ticks as f64,
             iowait: Device::new(["iowait"]),
             steal: Device::new(["steal"]),
+            cores_only: false,
         }
+    }
+
+    /// The same without the sum and its counter, which are another scope's.
+    pub fn of_cores(roots: &Roots) -> Self {
+        Self { cores_only: true, ..Self::new(roots) }
     }
 }
 
@@ -108,7 +115,7 @@ impl Collector for Cpu {
     }
 
     fn collect(&mut self, out: &mut Vec<Sample>) -> Result<(), CollectError> {
-        let Self { file, cores, totals, ticks_per_second, iowait, steal } = self;
+        let Self { file, cores, totals, ticks_per_second, iowait, steal, cores_only } = self;
         let first = cores.is_empty();
         cores.iter_mut().for_each(|core| core.online = false);
         let mut count = 0;
@@ -132,7 +139,8 @@ impl Collector for Cpu {
             }
         }
 
-        if cores.iter().all(|core| core.percent.is_some())
+        if !*cores_only
+            && cores.iter().all(|core| core.percent.is_some())
             && let Some(sum) = sum_over_devices(cores.iter().filter_map(|core| core.percent))
         {
             out.push(Sample::new(&CPU_UTILIZATION, sum));
@@ -142,7 +150,9 @@ impl Collector for Cpu {
                 out.push(Sample::of(&CPU_CORE_UTILIZATION, &core.device, percent));
             }
         }
-        out.push(Sample::new(&CPU_SECONDS, totals.busy as f64 / *ticks_per_second));
+        if !*cores_only {
+            out.push(Sample::new(&CPU_SECONDS, totals.busy as f64 / *ticks_per_second));
+        }
         out.push(Sample::of(&CPU_WAIT_SECONDS, iowait, totals.iowait as f64 / *ticks_per_second));
         out.push(Sample::of(&CPU_WAIT_SECONDS, steal, totals.steal as f64 / *ticks_per_second));
         out.push(Sample::new(&CPU_CORES, cores.len() as f64));
@@ -207,6 +217,16 @@ mod tests {
         let waits: Vec<f64> =
             first.iter().filter(|s| std::ptr::eq(s.metric, &CPU_WAIT_SECONDS)).map(|s| s.value).collect();
         assert_eq!(waits, [0.3, 0.2]);
+    }
+
+    #[test]
+    fn without_the_sum_the_cores_stay() {
+        let mut proc = FakeProc::new();
+        proc.cpu.cores_only = true;
+        proc.read(&[(0, 0, 0, 0, 0)]);
+        let samples = proc.read(&[(0, 50, 50, 0, 0)]);
+        assert_eq!((value(&samples, &CPU_UTILIZATION), value(&samples, &CPU_SECONDS)), (None, None));
+        assert_eq!((core(&samples, "0"), value(&samples, &CPU_CORES)), (Some(50.0), Some(1.0)));
     }
 
     #[test]

@@ -17,6 +17,13 @@ pub fn cores(_roots: &crate::sample::Roots) -> Option<crate::sample::Cores> {
     None
 }
 
+/// The machine, of whose limits nothing is known here.
+#[cfg(not(target_os = "linux"))]
+pub fn explain_scope(_roots: &crate::sample::Roots, chosen: &crate::scope::Chosen) -> crate::scope_report::Explanation {
+    let chosen = chosen.clone();
+    crate::scope_report::Explanation { chosen, groups: Vec::new(), failures: Vec::new(), cores: None, memory: None }
+}
+
 fn failed(error: impl std::fmt::Display) -> CollectError {
     CollectError::new(Reason::Failed, format!("the operating system does not say: {error}"))
 }

@@ -9,6 +9,7 @@ mod identity;
 mod page;
 #[cfg_attr(not(feature = "cloudwatch"), path = "no_publishing.rs")]
 mod publishing;
+mod scope;
 #[cfg(feature = "cloudwatch")]
 mod service;
 #[cfg(feature = "cloudwatch")]
@@ -31,8 +32,8 @@ use finding::{Finding, Level, json, text};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is looked at, each by a function of its own, in the order of the output.
-const CHECKS: [fn(&Machine<'_>) -> Vec<Finding>; 5] =
-    [host::check, identity::check, gpu::check, page::check, publishing::check];
+const CHECKS: [fn(&Machine<'_>) -> Vec<Finding>; 6] =
+    [host::check, scope::check, identity::check, gpu::check, page::check, publishing::check];
 
 /// What all of them go by.
 struct Machine<'a> {

@@ -10,6 +10,7 @@ use std::process::{ChildStdin, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Instant;
 
+use hostgauge_collectors::Scope;
 use nix::sys::signal::{SigSet, Signal as Known};
 use rustix::process::Pid;
 use tokio::signal::unix::{SignalKind, signal};
@@ -82,7 +83,7 @@ fn hear_of_children() -> Result<(), Failure> {
 }
 
 fn until_the_command_ends(configuration: &Configuration, program: i32) -> Result<(), Failure> {
-    let mut agent = agent::configured(configuration)?;
+    let mut agent = agent::configured(configuration)?.scope_without_container(scope_of(program));
     if publishing::is_on(&configuration.values) {
         agent = agent.listen_if_possible();
     }
@@ -106,10 +107,18 @@ fn until_the_command_ends(configuration: &Configuration, program: i32) -> Result
                 std::future::pending().await
             }
         };
-        let started = |address| agent::announce(configuration, address, Some(program));
+        let scope = agent.chosen()?;
+        let started = |address| agent::announce(configuration, &scope, address, Some(program));
         agent.run_announced(started, shutdown, hurry).await?;
         Ok(())
     })
+}
+
+/// The program's part of a machine that others share: its job's cgroup where Slurm made one, else its processes.
+fn scope_of(program: i32) -> Scope {
+    let program = program.unsigned_abs();
+    let cgroup = std::fs::read_to_string(format!("/proc/{program}/cgroup")).unwrap_or_default();
+    if cgroup.contains("/slurm") { Scope::Pid(program) } else { Scope::Tree(program) }
 }
 
 /// A signal that is not the one that ended the command.

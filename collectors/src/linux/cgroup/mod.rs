@@ -1,0 +1,22 @@
+//! Scopes that are not the machine: cgroups of version 1, 2 or both, the containers of a pod, processes in sum.
+
+mod auto;
+mod collector;
+mod cpu;
+mod group;
+mod io;
+mod limits;
+mod locate;
+mod machine;
+mod memory;
+mod mounts;
+mod pod;
+mod pressure;
+mod processes;
+mod reading;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use auto::automatic;
+pub use collector::{FileSystems, Scoped, explain};

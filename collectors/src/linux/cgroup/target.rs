@@ -1,0 +1,208 @@
+//! One scope, and the groups that it stands for as of now.
+
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use crate::error::{CollectError, Reason};
+use crate::linux::cgroup::group::{Found, Gone, Group, Source, ended};
+use crate::linux::cgroup::locate;
+use crate::linux::cgroup::reading::read_held;
+use crate::linux::cgroup::{pod, processes};
+use crate::sample::Roots;
+use crate::scope::{Neighbour, Scope};
+
+/// A process may change its name without any process coming or going: a pod is looked at anew after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// A cgroup without a process is looked into for one this often.
+const LOOK_FOR_PROCESS: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Target {
+    scope: Scope,
+    pub name: String,
+    pub groups: Vec<Group>,
+    /// A held /proc/PID/cgroup, and what it said.
+    watched: Option<(File, String)>,
+    /// When the process of the scope started: another one may get its number.
+    born: Option<u64>,
+    pids: Vec<u32>,
+    looked: Option<Instant>,
+    /// The busiest, once chosen, stays chosen.
+    busiest: Option<Found>,
+}
+
+impl Target {
+    pub(super) fn new(scope: &Scope) -> Self {
+        Self {
+            scope: scope.clone(),
+            name: scope.to_string(),
+            groups: Vec::new(),
+            watched: None,
+            born: None,
+            pids: Vec::new(),
+            looked: None,
+            busiest: None,
+        }
+    }
+
+    /// Reads every group; true if the groups are not those of the reading before. A group that ended is looked for
+    /// anew at once: a container that restarts is a new cgroup.
+    pub(super) fn read(&mut self, roots: &Roots, buffer: &mut Vec<u8>) -> Result<bool, CollectError> {
+        let mut changed = false;
+        self.groups.iter_mut().for_each(|group| group.done = false);
+        if !self.is_current(roots, buffer) {
+            changed = self.find(roots, buffer)?;
+        }
+        if self.read_groups(roots, buffer).is_err() {
+            changed |= self.find(roots, buffer)?;
+            if let Err(Gone(error)) = self.read_groups(roots, buffer) {
+                self.groups.retain(|group| !group.gone);
+                return Err(error);
+            }
+        }
+        Ok(changed)
+    }
+
+    fn read_groups(&mut self, roots: &Roots, buffer: &mut Vec<u8>) -> Result<(), Gone> {
+        let mut outcome = Ok(());
+        for group in self.groups.iter_mut().filter(|group| !group.done) {
+            outcome = outcome.and(group.read(roots, buffer));
+        }
+        outcome
+    }
+
+    /// Whether the groups still are what the scope stands for.
+    fn is_current(&mut self, roots: &Roots, buffer: &mut Vec<u8>) -> bool {
+        if self.groups.is_empty() {
+            return false;
+        }
+        match (&self.scope, &self.watched) {
+            (_, Some((file, said))) => read_held(file, buffer).is_ok_and(|says| says == said),
+            // Nobody was in it, and so no root of file systems was found.
+            (Scope::Cgroup(_), None) => self.looked.is_some_and(|at| at.elapsed() < LOOK_FOR_PROCESS),
+            (Scope::Pod(_), _) => {
+                self.looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) && self.pids == processes::pids(&roots.procfs)
+            }
+            _ => true,
+        }
+    }
+
+    /// Finds the groups. Those that were there before keep their readings; true if others came or some went.
+    pub(super) fn find(&mut self, roots: &Roots, buffer: &mut Vec<u8>) -> Result<bool, CollectError> {
+        let found = self.look(roots, buffer).inspect_err(|_| self.groups.clear())?;
+        let mut before = std::mem::take(&mut self.groups);
+        let mut changed = before.len() != found.len();
+        let mut outcome = Ok(());
+        for one in found {
+            match before.iter().position(|group| !group.gone && group.found.is(&one)) {
+                Some(index) => {
+                    let mut group = before.swap_remove(index);
+                    changed |= group.found.root != one.root;
+                    group.found.root = one.root;
+                    self.groups.push(group);
+                }
+                None => {
+                    changed = true;
+                    if let Some(hint) = &one.hint {
+                        log::warn!(
+                            "scope {}: the sum of its processes only. {}; {}",
+                            self.name,
+                            hint.rule,
+                            hint.remedy
+                        );
+                    }
+                    match Group::open(&self.name, one, buffer) {
+                        Ok(group) => self.groups.push(group),
+                        Err(error) => outcome = Err(error),
+                    }
+                }
+            }
+        }
+        outcome.map(|()| changed)
+    }
+
+    fn look(&mut self, roots: &Roots, buffer: &mut Vec<u8>) -> Result<Vec<Found>, CollectError> {
+        match self.scope.clone() {
+            Scope::Container => {
+                let membership = self.watch(roots, "self", buffer)?;
+                let places = locate::of_process(roots, "self", &membership)?;
+                Ok(vec![Found { source: Source::Cgroup, places, root: Some(roots.rootfs.clone()), hint: None }])
+            }
+            Scope::Pid(pid) => {
+                self.process(roots, pid)?;
+                let membership = self.watch(roots, &pid.to_string(), buffer)?;
+                let places = locate::of_process(roots, &pid.to_string(), &membership)?;
+                let root = Some(roots.procfs.join(pid.to_string()).join("root"));
+                Ok(vec![Found { source: Source::Cgroup, places, root, hint: None }])
+            }
+            Scope::Tree(pid) => {
+                let start = self.process(roots, pid)?;
+                let folder = roots.procfs.join(pid.to_string());
+                let membership = locate::read(&folder.join("cgroup")).unwrap_or_default();
+                // Only for its limits, which there need not be.
+                let places = locate::of_process(roots, &pid.to_string(), &membership).unwrap_or_default();
+                let root = Some(folder.join("root"));
+                Ok(vec![Found { source: Source::Tree { pid, start }, places, root, hint: None }])
+            }
+            Scope::Cgroup(path) => {
+                let places = locate::of_path(roots, &path)?;
+                self.looked = Some(Instant::now());
+                let process = locate::some_process(&places);
+                // Once it is gone, its number may be another's.
+                self.watched = process.and_then(|pid| watch(roots, &pid.to_string(), buffer).ok());
+                let root = process.map(|pid| roots.procfs.join(pid.to_string()).join("root"));
+                Ok(vec![Found { source: Source::Cgroup, places, root, hint: None }])
+            }
+            Scope::Pod(choice) => {
+                self.looked = Some(Instant::now());
+                self.pids = processes::pids(&roots.procfs);
+                self.neighbours(roots, &choice)
+            }
+            Scope::Auto | Scope::Host => {
+                Err(CollectError::new(Reason::Failed, format!("scope {} is no cgroup", self.scope)))
+            }
+        }
+    }
+
+    fn neighbours(&mut self, roots: &Roots, choice: &Neighbour) -> Result<Vec<Found>, CollectError> {
+        if *choice != Neighbour::Busiest {
+            return pod::find(roots, choice);
+        }
+        if let Some(chosen) = &self.busiest
+            && let Ok(all) = pod::find(roots, &Neighbour::All)
+            && let Some(still) = all.into_iter().find(|one| one.is(chosen))
+        {
+            return Ok(vec![still]);
+        }
+        let found = pod::find(roots, choice)?;
+        self.busiest = found.first().cloned();
+        Ok(found)
+    }
+
+    /// When the process started, if it is still the one that it was at first.
+    fn process(&mut self, roots: &Roots, pid: u32) -> Result<u64, CollectError> {
+        let process = processes::read(&roots.procfs, pid).ok_or_else(|| ended(pid))?;
+        match *self.born.get_or_insert(process.start) == process.start {
+            true => Ok(process.start),
+            false => {
+                let message =
+                    format!("process {pid} ended, and another has its number (expected the one of the start)");
+                Err(CollectError::new(Reason::Missing, message))
+            }
+        }
+    }
+
+    fn watch(&mut self, roots: &Roots, process: &str, buffer: &mut Vec<u8>) -> Result<String, CollectError> {
+        let (file, text) = watch(roots, process, buffer)?;
+        self.watched = Some((file, text.clone()));
+        Ok(text)
+    }
+}
+
+/// The membership of a process, held.
+fn watch(roots: &Roots, process: &str, buffer: &mut Vec<u8>) -> Result<(File, String), CollectError> {
+    let path = roots.procfs.join(process).join("cgroup");
+    let file = File::open(&path).map_err(|error| CollectError::io("open", &path, &error))?;
+    let text = read_held(&file, buffer).map_err(|error| CollectError::io("read", &path, &error))?.to_owned();
+    Ok((file, text))
+}
