@@ -12,6 +12,7 @@ use crate::both::{children, command, shell_code, under, with};
 use crate::support::agent::{BINARY, end_of, run};
 use crate::support::load::Killed;
 use crate::support::random::Random;
+use crate::support::wait::{SOON, wait_until};
 
 #[test]
 fn every_exit_code() {
