@@ -4,7 +4,11 @@
 
 mod support;
 
-use support::agent::{BINARY, clean, run};
+use std::os::unix::net::UnixDatagram;
+
+use support::Agent;
+use support::agent::{BINARY, clean, hostgauge, run};
+use support::wait::SOON;
 
 fn check(form: &str) {
     let python = support::file("../target/deploy-tools/bin/python");
@@ -53,4 +57,27 @@ fn systemd_unit() {
 #[test]
 fn slurm_scripts() {
     check("slurm");
+}
+
+/// What the unit relies on: `Type=notify` and `WatchdogSec=`.
+#[test]
+fn systemd_hears_that_it_is_ready_alive_and_stopping() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(SOON)).expect("a deadline");
+    let hear = || {
+        let mut buffer = [0; 256];
+        let length = socket.recv(&mut buffer).expect("a message within the deadline");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let mut command = hostgauge(&["--prometheus-listen", "127.0.0.1:0"]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "2000000");
+    let mut agent = Agent::spawn(command);
+    assert_eq!(hear(), "READY=1\nSTATUS=measuring this machine");
+    assert_eq!([hear(), hear()], ["WATCHDOG=1", "WATCHDOG=1"]);
+    let (status, _) = agent.stop("TERM");
+    assert!(status.success(), "{status}");
+    let stopping = std::iter::repeat_with(hear).find(|message| message != "WATCHDOG=1");
+    assert_eq!(stopping.as_deref(), Some("STOPPING=1\nEXTEND_TIMEOUT_USEC=25000000"));
 }

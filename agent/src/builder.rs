@@ -36,6 +36,9 @@ pub const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Dur
 /// How often histograms of the program are folded into their buckets while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// Tells whether sampling goes on.
+pub(crate) type Liveness = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// Says what to measure and where to show it; then starts it.
 ///
 /// | to | call |
@@ -292,26 +295,27 @@ impl Builder {
     ///
     /// As [`build`](Self::build).
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        self.run_announced(|_| (), shutdown, std::future::pending()).await
+        self.run_announced(|_, _| (), shutdown, std::future::pending()).await
     }
 
-    /// [`run`](Self::run) that tells `started` the page's address once everything runs, and that leaves what is not
-    /// delivered in the spool once `hurry` is done.
+    /// [`run`](Self::run) that tells `started` the page's address and how to learn whether ticks come, once everything
+    /// runs, and that leaves what is not delivered in the spool once `hurry` is done.
     pub(crate) async fn run_announced(
         self,
-        started: impl FnOnce(Option<SocketAddr>),
+        started: impl FnOnce(Option<SocketAddr>, Liveness),
         shutdown: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), Error> {
         let (prepared, _) = self.prepare()?;
         let (sampling, server) = prepared.sample()?;
+        let alive = sampling.liveness();
         match server {
             Some((server, site)) => {
-                started(Some(server.address().map_err(Error::System)?));
+                started(Some(server.address().map_err(Error::System)?), alive);
                 server.serve(site, shutdown).await.map_err(Error::System)?;
             }
             None => {
-                started(None);
+                started(None, alive);
                 shutdown.await;
             }
         }
@@ -461,6 +465,13 @@ struct Sampling {
 }
 
 impl Sampling {
+    fn liveness(&self) -> Liveness {
+        match &self.sampler {
+            Some(sampler) => Box::new(sampler.liveness()),
+            None => Box::new(|| false),
+        }
+    }
+
     fn readiness(&self) -> Box<dyn Fn() -> bool + Send + Sync> {
         match &self.sampler {
             Some(sampler) => Box::new(sampler.readiness()),

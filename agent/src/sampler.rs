@@ -169,6 +169,14 @@ impl Sampler {
     }
 }
 
+impl Sampler {
+    /// Tells whether the shared thread makes its ticks in time. False once the sampler is gone.
+    pub(crate) fn liveness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move || shared.upgrade().is_some_and(|shared| !shared.is_overdue(&shared.groups[0]))
+    }
+}
+
 impl Drop for Sampler {
     fn drop(&mut self) {
         let mut running = lock(&self.shared.running);

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,6 +12,7 @@ use hostgauge_collectors::{ChosenScopes, Cores, GpuStandby, cores};
 
 use super::Failure;
 use super::configuration::Configuration;
+use super::systemd::Manager;
 use super::whoami::identity;
 use super::{output, publishing};
 use crate::builder::Builder;
@@ -65,10 +67,20 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
         tokio::spawn(follow(StandbySignals::new()?, standby.clone()));
         let agent = configured(configuration)?.gpu_standby(standby);
         let scope = agent.chosen()?;
-        let started = |address: Option<SocketAddr>| announce(configuration, &scope, address, None);
+        let manager = Manager::of_environment().map(Arc::new);
+        let started = {
+            let manager = manager.clone();
+            move |address, alive| {
+                announce(configuration, &scope, address, None);
+                manager.map(|manager| tokio::spawn(manager.attend(format!("measuring {scope}"), alive)));
+            }
+        };
         let (stopping, after) = oneshot::channel();
         let shutdown = async move {
             log::info!("{}: stopping", signals.next().await);
+            if let Some(manager) = &manager {
+                manager.stopping(configuration.values.shutdown_timeout + STUCK);
+            }
             // Who waits for the second one may have ended already.
             drop(stopping.send(signals));
         };
@@ -85,6 +97,9 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
         Ok(())
     })
 }
+
+/// What threads that are stuck may take beside the delivery.
+const STUCK: Duration = Duration::from_secs(5);
 
 /// Within this time it is still the first signal: a terminal and timeout(1) signal a whole group, and what started the
 /// agent often passes the same one on.

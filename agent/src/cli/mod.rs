@@ -17,6 +17,8 @@ mod publishing;
 mod reader;
 #[cfg_attr(not(target_os = "linux"), path = "no_run.rs")]
 mod run;
+#[cfg_attr(not(target_os = "linux"), path = "no_systemd.rs")]
+mod systemd;
 mod whoami;
 
 use std::process::ExitCode;

@@ -5,7 +5,10 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::builder::Liveness;
 
 /// The service manager that started this process and wants to hear of it.
 #[derive(Debug)]
@@ -41,19 +44,17 @@ impl Manager {
         Ok(Self { socket, address, watchdog })
     }
 
-    /// How often it wants to hear that all is well; `None` if it does not watch.
-    pub(super) fn watchdog(&self) -> Option<Duration> {
-        self.watchdog
-    }
-
-    /// Everything runs.
-    pub(super) fn ready(&self, status: &str) {
+    /// Says that everything runs, then for as long as it is asked that sampling goes on, if it does: a manager that
+    /// hears nothing starts the agent anew.
+    pub(super) async fn attend(self: Arc<Self>, status: String, alive: Liveness) {
         self.tell(&format!("READY=1\nSTATUS={status}"));
-    }
-
-    /// Samples are being taken.
-    pub(super) fn alive(&self) {
-        self.tell("WATCHDOG=1");
+        let Some(every) = self.watchdog else { return };
+        loop {
+            if alive() {
+                self.tell("WATCHDOG=1");
+            }
+            tokio::time::sleep(every).await;
+        }
     }
 
     /// The last window is being delivered, which may take so long.
@@ -77,6 +78,8 @@ fn watchdog(micros: Option<String>, pid: Option<String>, own: u32) -> Option<Dur
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     #[test]
@@ -105,15 +108,24 @@ mod tests {
             (UnixDatagram::bind_addr(&by_name).expect("a socket"), format!("@{name}").into_bytes()),
         ];
         for (socket, path) in sockets {
-            let manager = Manager::at(&path, None).expect("a manager");
-            manager.ready("measuring");
+            let watched = Some(Duration::from_millis(10));
+            let manager = Arc::new(Manager::at(&path, watched).expect("a manager"));
+            let asked = AtomicU32::new(0);
+            // Sampling goes on at first, then it hangs.
+            let alive = Box::new(move || asked.fetch_add(1, Ordering::Relaxed) < 2);
+            let attend = Arc::clone(&manager).attend("measuring".to_owned(), alive);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+            let ended = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(200), attend).await });
+            assert!(ended.is_err(), "it watches for as long as it is asked to");
             manager.stopping(Duration::from_secs(20));
-            let heard = [(); 2].map(|()| {
+            let heard = [(); 4].map(|()| {
                 let mut buffer = [0; 128];
                 let length = socket.recv(&mut buffer).expect("a message");
                 String::from_utf8_lossy(&buffer[..length]).into_owned()
             });
-            assert_eq!(heard, ["READY=1\nSTATUS=measuring", "STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000"]);
+            let alive = "WATCHDOG=1";
+            let stopping = "STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000";
+            assert_eq!(heard, ["READY=1\nSTATUS=measuring", alive, alive, stopping]);
         }
     }
 }

@@ -108,7 +108,7 @@ fn until_the_command_ends(configuration: &Configuration, program: i32) -> Result
             }
         };
         let scope = agent.chosen()?;
-        let started = |address| agent::announce(configuration, &scope, address, Some(program));
+        let started = |address, _| agent::announce(configuration, &scope, address, Some(program));
         agent.run_announced(started, shutdown, hurry).await?;
         Ok(())
     })
