@@ -93,3 +93,25 @@ fn a_step_knows_its_host_and_its_program_ends_as_it_would_without_us() {
     let ended = cluster.srun(&["sh", "-c", "exit 7"]);
     assert_eq!(ended.status.code(), Some(7), "{ended:?}");
 }
+
+/// The scripts of deploy/: an agent for each job, which ends with it.
+#[test]
+fn the_prolog_starts_an_agent_and_the_epilog_ends_it() {
+    let script = |name: &str| support::file("../deploy/slurm").join(name).display().to_string();
+    // What a killed test left behind under its number must not be in the way.
+    let number = std::process::id();
+    let (prolog, epilog) = (script("task_prolog.sh"), script("epilog.sh"));
+    let scripts = format!("FirstJobId={number}\nTaskProlog={prolog}\nEpilog={epilog}");
+    let cluster = Cluster::start(&scripts);
+    let folder = std::path::Path::new(BINARY).parent().expect("a folder").display().to_string();
+    let job = "until grep -q 'page: ' /tmp/hostgauge-$SLURM_JOB_ID/log; do sleep 0.1; done; \
+               echo $SLURM_JOB_ID; cat /tmp/hostgauge-$SLURM_JOB_ID/agent/pid";
+    let mut srun = cluster.tool("srun", &["--ntasks=1", "--chdir=/", "--job-name=train", "sh", "-c", job]);
+    let said = run(srun.env("PATH", format!("{folder}:/usr/bin:/bin")), "");
+    let [id, agent] = said.stdout.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{said:?}") };
+    wait_until(2 * SOON, "the agent's end with the job", || {
+        let left = [format!("/proc/{agent}/exe"), format!("/tmp/hostgauge-{id}")];
+        let left: Vec<_> = left.into_iter().filter(|path| fs::symlink_metadata(path).is_ok()).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+}

@@ -3,7 +3,7 @@
 #
 #   Epilog=/etc/slurm/epilog.sh
 set -eu
-folder=${TMPDIR:-/tmp}/hostgauge-$SLURM_JOB_ID
+folder=/tmp/hostgauge-$SLURM_JOB_ID
 [ -f "$folder/agent/pid" ] || exit 0
 pid=$(cat "$folder/agent/pid")
 kill -TERM "$pid" 2>/dev/null || true

@@ -9,10 +9,17 @@ set -eu
 [ "${SLURM_LOCALID:-0}" = 0 ] || exit 0
 command -v hostgauge >/dev/null || exit 0
 
-folder=${TMPDIR:-/tmp}/hostgauge-$SLURM_JOB_ID
+# The epilog, which is root's, has to find it.
+folder=/tmp/hostgauge-$SLURM_JOB_ID
 mkdir -p "$folder"
 # Whoever comes first of several steps of the job. What a prolog prints to its standard output, Slurm interprets.
 if mkdir "$folder/agent" 2>/dev/null; then
-  hostgauge --scope "pid:$$" --prometheus-listen 127.0.0.1:0 --spool-dir "$folder/spool" >"$folder/log" 2>&1 &
+  # In a session of its own, once it says something: Slurm kills what a prolog leaves in its process group.
+  setsid hostgauge --scope container --prometheus-listen 127.0.0.1:0 --spool-dir "$folder/spool" >"$folder/log" 2>&1 &
   echo $! >"$folder/agent/pid"
+  waited=0
+  until [ -s "$folder/log" ] || [ "$waited" -ge 50 ]; do
+    sleep 0.1
+    waited=$((waited + 1))
+  done
 fi
