@@ -266,7 +266,7 @@ rows! {
     MEMORY_USED = Metric {
         name: "hostgauge_memory_used_bytes",
         unit: Unit::Bytes,
-        help: "Total less available.",
+        help: "In use.",
         source: MEMINFO,
         absent: "as hostgauge_memory_utilization_percent",
         ..GAUGE
@@ -276,7 +276,7 @@ rows! {
     MEMORY_LIMIT = Metric {
         name: "hostgauge_memory_limit_bytes",
         unit: Unit::Bytes,
-        help: "Total.",
+        help: "Limit, or total.",
         source: MEMINFO,
         absent: "as hostgauge_memory_utilization_percent",
         ..GAUGE

@@ -167,6 +167,8 @@ impl fmt::Display for Chosen {
         match self.scopes.as_slice() {
             [Scope::Host] => f.write_str("this machine"),
             [Scope::Container] => f.write_str("this container"),
+            [Scope::Pid(pid)] => write!(f, "the cgroup of process {pid}"),
+            [Scope::Tree(pid)] => write!(f, "process {pid} and its descendants"),
             several => f.write_str(&several.iter().map(Scope::to_string).collect::<Vec<_>>().join(" and ")),
         }
     }

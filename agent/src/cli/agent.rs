@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use hostgauge_collectors::{ChosenScopes, Cores, GpuStandby, cores};
+use hostgauge_collectors::{ChosenScopes, Cores, GpuStandby, Scope, cores};
 
 use super::Failure;
 use super::configuration::Configuration;
@@ -183,6 +183,7 @@ pub(super) fn announce(
         ));
     } else {
         let page = address.map(|address| format!("; page: http://{address}/metrics")).unwrap_or_default();
+        let beside = beside.filter(|_| matches!(scope.scopes[..], [Scope::Host | Scope::Container]));
         let beside = beside.map(|pid| format!(" beside process {pid}"));
         let line = format!("measuring {what} as Host {host} every {every}{}{page}", beside.as_deref().unwrap_or(""));
         if is_terminal {
