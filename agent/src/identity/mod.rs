@@ -1,38 +1,14 @@
 //! Who this host is: the value of the label `Host`, and the dimensions on CloudWatch.
 //!
 //! A program says it ([`Builder::host`](crate::Builder::host)). The agent finds it: every place that can know a part of
-//! it is asked, the strongest first, and each part has its own winner. To add a place: a file here that returns
-//! `Source`s, and a line in the one list of `detect.rs`.
+//! it is asked, the strongest first, and each part has its own winner. To add a place: a file in `detect/`
+//! that returns `Source`s, and a line in its one list.
 
-#[cfg(feature = "cli")]
-mod compose;
 #[cfg(feature = "cli")]
 mod detect;
-#[cfg(feature = "cli")]
-mod ec2;
-#[cfg(feature = "cli")]
-mod ecs;
-#[cfg(feature = "cli")]
-mod file;
-#[cfg(feature = "cli")]
-mod hyperpod;
-#[cfg(feature = "cli")]
-mod kubernetes;
-#[cfg(feature = "cli")]
-mod launcher;
-#[cfg(feature = "cli")]
-mod podinfo;
-#[cfg(feature = "cli")]
-mod sagemaker;
-#[cfg(feature = "cli")]
-mod source;
-#[cfg(feature = "cli")]
-mod toolkit;
 
 #[cfg(feature = "cli")]
-pub(crate) use detect::{Identity, Places, identify, identify_by_options};
-#[cfg(feature = "cli")]
-pub(crate) use source::{Figure, Platform, Source};
+pub(crate) use detect::{Figure, Identity, Places, Platform, Source, identify, identify_by_options};
 
 use hostgauge_collectors::catalogue::IDENTITY_INFO;
 use hostgauge_collectors::{Device, Sample};

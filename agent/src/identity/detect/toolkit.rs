@@ -4,7 +4,7 @@
 //!
 //! Sources: environment.py of sagemaker-training-toolkit and of sagemaker-python-sdk's container drivers.
 
-use super::detect::Places;
+use super::Places;
 use super::file;
 use super::sagemaker::current_host;
 use super::source::{Figure, Platform, Source};

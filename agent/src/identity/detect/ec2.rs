@@ -2,7 +2,7 @@
 //!
 //! Source: Amazon EC2's user guide, "Detect whether a host is an EC2 instance": `board_asset_tag` on Nitro.
 
-use super::detect::Places;
+use super::Places;
 use super::file;
 use super::source::{Figure, Platform, Silence, Source};
 

@@ -1,13 +1,26 @@
 //! Asking every source, the strongest first; each figure of the identity has its own winner.
 
+mod compose;
+mod ec2;
+mod ecs;
+mod file;
+mod hyperpod;
+mod kubernetes;
+mod launcher;
+mod podinfo;
+mod sagemaker;
+mod source;
+mod toolkit;
+
 use std::path::{Path, PathBuf};
 
 use hostgauge_collectors::Roots;
 
-use super::compose::compose;
-use super::source::{Figure, Platform, Silence, Source};
-use super::{FALLBACK, Told, ec2, ecs, host_name, hyperpod, kubernetes, launcher, sagemaker, toolkit};
+use super::{FALLBACK, Told, host_name};
 use crate::job_kind::JobKind;
+use compose::compose;
+use source::Silence;
+pub(crate) use source::{Figure, Platform, Source};
 
 /// The environment by name.
 pub(crate) type Variables<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;

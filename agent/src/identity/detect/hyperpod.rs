@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::detect::Places;
+use super::Places;
 use super::file;
 use super::source::{Figure, Platform, Silence, Source};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::is_valid;
+use crate::identity::is_valid;
 
 /// A part of the identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::detect::Places;
+use super::Places;
 use super::file;
 use super::source::{Figure, Platform, Silence, Source, excerpt};
 use crate::job_kind::JobKind;

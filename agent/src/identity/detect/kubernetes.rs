@@ -3,7 +3,7 @@
 //! Sources: Kubernetes ("Indexed Job", "Well-Known Labels"), jobset_types.go of kubernetes-sigs/jobset, Kubeflow's
 //! training-operator v1.9 (common_types.go, envvar.go) and trainer v2.
 
-use super::detect::Places;
+use super::Places;
 use super::file;
 use super::podinfo::Map;
 use super::source::{Figure, Platform, Silence, Source};

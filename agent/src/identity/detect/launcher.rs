@@ -2,7 +2,7 @@
 //!
 //! Sources: Slurm's manual of srun ("Output environment variables"); PyTorch, "torchrun (Elastic Launch)".
 
-use super::detect::Places;
+use super::Places;
 use super::source::{Figure, Platform, Silence, Source};
 
 /// A job's name may be another's as well, so its id belongs to it.
