@@ -11,6 +11,7 @@ pub(crate) mod kernel;
 pub(crate) mod load;
 pub(crate) mod page;
 pub(crate) mod procfs;
+pub(crate) mod prometheus;
 #[cfg(feature = "cloudwatch")]
 pub(crate) mod publishing;
 pub(crate) mod random;
