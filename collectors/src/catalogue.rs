@@ -276,7 +276,7 @@ rows! {
     MEMORY_LIMIT = Metric {
         name: "hostgauge_memory_limit_bytes",
         unit: Unit::Bytes,
-        help: "Limit, or total.",
+        help: "Limit.",
         source: MEMINFO,
         absent: "as hostgauge_memory_utilization_percent",
         ..GAUGE

@@ -12,6 +12,8 @@ pub(super) enum Command {
     Agent,
     Run,
     Once(Format),
+    #[cfg(feature = "top")]
+    Top,
     Catalogue(Format),
     Config,
     Whoami(Format),
@@ -86,6 +88,10 @@ pub(super) fn parser() -> clap::Command {
                 .global(true)
                 .help("Read options from this TOML file, too"),
         );
+    #[cfg(feature = "top")]
+    {
+        parser = parser.subcommand(top(command("top", "Show the figures in this terminal, as they change")));
+    }
     for option in OPTIONS {
         let is_switch = option.value_name.is_empty();
         let default = match option.default {
@@ -145,10 +151,23 @@ pub(super) fn beside(matches: &ArgMatches) -> Option<i32> {
     matches.subcommand_matches("run").and_then(|matches| matches.get_one::<i32>(BESIDE)).copied()
 }
 
+/// Its options say what it samples by itself, and where an agent would be.
+#[cfg(feature = "top")]
+fn top(command: clap::Command) -> clap::Command {
+    command
+        .long_about(
+            "Show the figures in this terminal, as they change: those of the agent that runs here, if its page answers \
+             (see --prometheus-listen), else of sampling by itself. Keys: ? shows them.",
+        )
+        .arg(Arg::new("url").long("url").value_name("URL").help("The agent to show, such as http://127.0.0.1:9871"))
+}
+
 pub(super) fn chosen(matches: &ArgMatches) -> Command {
     match matches.subcommand() {
         Some(("run", _)) => Command::Run,
         Some(("once", matches)) => Command::Once(Format::of(matches)),
+        #[cfg(feature = "top")]
+        Some(("top", _)) => Command::Top,
         Some(("catalogue", matches)) => Command::Catalogue(Format::of(matches)),
         Some(("config", _)) => Command::Config,
         Some(("whoami", matches)) => Command::Whoami(Format::of(matches)),

@@ -19,6 +19,8 @@ mod reader;
 mod run;
 #[cfg_attr(not(target_os = "linux"), path = "no_systemd.rs")]
 mod systemd;
+#[cfg(feature = "top")]
+mod top;
 mod whoami;
 
 use std::process::ExitCode;
@@ -84,6 +86,8 @@ fn run(matches: &clap::ArgMatches, configuration: &Configuration) -> Result<Exit
         Command::Run => return run::run(matches, configuration),
         Command::Agent => agent::run(configuration),
         Command::Once(format) => once::run(configuration, format),
+        #[cfg(feature = "top")]
+        Command::Top => top::run(configuration, commands::flag(matches, "url").first()),
         Command::Catalogue(format) => catalogue::run(format),
         Command::Config => output::print(&configuration.to_string()),
         Command::Whoami(format) => whoami::run(configuration, format),

@@ -1,0 +1,98 @@
+//! Where the figures come from: a running agent's page, or sampling of our own. Both are read as the same text.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use hostgauge_collectors::catalogue::BUILD_INFO;
+
+use super::http::Url;
+use super::page::Page;
+use crate::Hostgauge;
+use crate::cli::Failure;
+use crate::cli::configuration::Configuration;
+
+/// One of both.
+#[derive(Debug)]
+pub(super) enum Source {
+    Agent(Url),
+    Own(Hostgauge, Duration),
+}
+
+impl Source {
+    /// The agent at `url`, whether it answers yet or not. Without one: the agent that runs where its page would be by
+    /// the configuration, if one does, else sampling of our own.
+    pub(super) fn choose(configuration: &Configuration, url: Option<&String>) -> Result<Self, Failure> {
+        if let Some(text) = url {
+            let url = Url::parse(text).ok_or_else(|| {
+                Failure::Usage(format!("--url \"{}\": expected http://HOST:PORT of an agent", text.escape_debug()))
+            })?;
+            return Ok(Self::Agent(url));
+        }
+        let values = &configuration.values;
+        if let Some(address) = values.listen.filter(|address| address.port() > 0) {
+            let agent = Self::Agent(Url::of(address));
+            if agent.page().is_ok() {
+                return Ok(agent);
+            }
+        }
+        let (_, hostgauge) = crate::cli::agent::builder(configuration).build()?;
+        Ok(Self::Own(hostgauge, values.interval))
+    }
+
+    /// Nothing is new more often than this.
+    pub(super) fn fastest(&self) -> Duration {
+        match self {
+            Self::Agent(_) => *crate::INTERVALS.start(),
+            Self::Own(_, interval) => *interval,
+        }
+    }
+
+    /// What is true now.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing is known.
+    fn page(&self) -> Result<Page, String> {
+        match self {
+            Self::Own(hostgauge, _) => Ok(Page::parse(&hostgauge.page())),
+            Self::Agent(url) => {
+                let page = Page::parse(&url.get()?);
+                if page.value(&BUILD_INFO).is_none() {
+                    return Err("what answers there is not hostgauge".into());
+                }
+                Ok(page)
+            }
+        }
+    }
+
+    /// Hands a page to `take` at each refresh until that says no more, or nobody can ask for another refresh.
+    pub(super) fn follow(
+        self,
+        mut refresh: Duration,
+        refreshes: &Receiver<Duration>,
+        mut take: impl FnMut(Result<Page, String>) -> bool,
+    ) {
+        let mut due = Instant::now();
+        while take(self.page()) {
+            // One that comes late because an agent did not answer is not made up for.
+            due = (due + refresh).max(Instant::now());
+            match refreshes.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(wanted) => {
+                    refresh = wanted;
+                    due = Instant::now();
+                }
+                Err(RecvTimeoutError::Timeout) => (),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Agent(url) => write!(f, "attached to {url}"),
+            Self::Own(_, interval) => write!(f, "sampling by itself, every {}", humantime::format_duration(*interval)),
+        }
+    }
+}
