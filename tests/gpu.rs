@@ -4,10 +4,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
+#[path = "gpu/exports.rs"]
+mod exports;
 #[path = "gpu/health.rs"]
 mod health;
 #[path = "gpu/mig.rs"]
 mod mig;
+#[path = "gpu/scenarios.rs"]
+mod scenarios;
 mod support;
 #[path = "gpu/trouble.rs"]
 mod trouble;
@@ -224,47 +228,6 @@ fn once_shows_the_gpus_that_were_chosen() {
             .lines()
             .any(|line| { line.starts_with("hostgauge_gpu_utilization_percent") && line.ends_with(" 60.0 %") })
     );
-}
-
-// For every function that the agent uses: a library without it costs what it would have said, never the process.
-#[test]
-fn a_library_that_lacks_a_function_ends_nothing() {
-    let machine = Machine::new(&[(A, Load::Percent(30.0))]);
-    for function in [
-        "nvmlInit_v2",
-        "nvmlShutdown",
-        "nvmlSystemGetDriverVersion",
-        "nvmlDeviceGetCount_v2",
-        "nvmlDeviceGetHandleByIndex_v2",
-        "nvmlDeviceGetUUID",
-        "nvmlDeviceGetName",
-        "nvmlDeviceGetPciInfo_v3",
-        "nvmlDeviceGetMigMode",
-        "nvmlDeviceGetMemoryInfo_v2",
-        "nvmlDeviceGetUtilizationRates",
-        "nvmlDeviceGetSamples",
-        "nvmlGpmQueryDeviceSupport",
-        "nvmlGpmSampleAlloc",
-        "nvmlGpmSampleFree",
-        "nvmlGpmSampleGet",
-        "nvmlGpmMetricsGet",
-    ] {
-        let older = machine.folder.path().join(format!("{function}.so"));
-        without_symbol(&library().expect("the double"), function, &older).expect("a copy");
-        let mut agent = machine.agent_with(&older.display().to_string(), &[]);
-        let page = agent.wait_for(SOON, "the collector", |page| {
-            let told = page.get("hostgauge_collector_success", &[("collector", "gpu")]);
-            (told.is_some() && page.sum().is_some()).then(|| page.clone())
-        });
-        let needed = ["nvmlInit_v2", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetUUID"];
-        if !needed.contains(&function) {
-            let found = |page: &Page| page.get(UTILIZATION, &[]).or(sum(page));
-            let percent = agent.wait_for(SOON, function, found);
-            assert!((percent - 30.0).abs() < 1.0, "{percent} without {function}: {}", page.text);
-        }
-        let (status, _) = agent.stop("TERM");
-        assert!(status.success(), "{status} without {function}: {}", agent.log());
-    }
 }
 
 #[test]

@@ -66,3 +66,30 @@ fn on_linux_sysinfo_is_a_tool_of_the_tests_only() {
         assert!(!tree("hostgauge").iter().any(|name| name == "sysinfo"), "our own readers serve Linux");
     }
 }
+
+// Everything that depends on how NVIDIA's library is bound lies in one folder, and so does all unsafe code.
+#[test]
+fn only_the_adapter_names_the_bindings_of_nvml() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders: Vec<_> = ["agent/src", "collectors/src", "exporters/src"].map(|path| root.join(path)).into();
+    let (mut inside, mut outside) = (0, Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("text");
+            let names_them = text.lines().any(|line| {
+                let code = line.split("//").next().unwrap_or_default();
+                code.contains("nvml_wrapper") || code.contains("unsafe {")
+            });
+            let is_adapter = path.to_string_lossy().contains("collectors/src/gpu/nvml/");
+            inside += usize::from(names_them && is_adapter);
+            outside.extend(Some(path).filter(|_| names_them && !is_adapter));
+        }
+    }
+    assert_eq!(outside, Vec::<std::path::PathBuf>::new());
+    assert!(inside > 0, "the adapter is elsewhere");
+}

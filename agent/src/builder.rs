@@ -15,7 +15,8 @@ use std::time::Duration;
 use hostgauge_collectors::{Collector, Emitter, GpuProcesses, GpuSelection, GpuStandby, GpuSumRule, Roots, Scope};
 #[cfg(feature = "cloudwatch")]
 use hostgauge_exporters::emf::{Emf, Target as EmfTarget};
-use hostgauge_exporters::prometheus::{Encoding, Format, Page, Server, Site};
+use hostgauge_exporters::history::History;
+use hostgauge_exporters::prometheus::{Encoding, Format, Live, Page, Server, Site};
 use metrics::Recorder;
 use tokio::sync::oneshot;
 
@@ -26,7 +27,7 @@ use crate::error::Error;
 use crate::fanout::SharedRecorder;
 use crate::identity::{self, Told};
 use crate::job_kind::JobKind;
-use crate::landing;
+use crate::page;
 use crate::pipeline::{Pipeline, Wanted};
 use crate::sampler::Sampler;
 
@@ -61,6 +62,7 @@ pub struct Builder {
     listen: Option<SocketAddr>,
     needs_page: bool,
     scopes: Vec<Scope>,
+    history: Duration,
     roots: Roots,
     more: Vec<Box<dyn Collector>>,
     shutdown_timeout: Duration,
@@ -97,6 +99,7 @@ impl Default for Builder {
             listen: None,
             needs_page: true,
             scopes: Vec::new(),
+            history: Duration::from_secs(15 * 60),
             roots: Roots::default(),
             more: Vec::new(),
             shutdown_timeout: Duration::from_secs(20),
@@ -199,6 +202,13 @@ impl Builder {
     /// container inside a container, else the machine.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scopes.push(scope);
+        self
+    }
+
+    /// How long the page in the browser looks back, up to an hour. Default: 15 minutes; zero keeps nothing, as where no
+    /// page is served. Memory and its bounds: [`history`](hostgauge_exporters::history).
+    pub fn history(mut self, kept: Duration) -> Self {
+        self.history = kept;
         self
     }
 
@@ -336,6 +346,9 @@ impl Builder {
         if !INTERVALS.contains(&self.interval) {
             return Err(Error::Invalid(format!("interval {:?}: expected 100ms to 60s", self.interval)));
         }
+        if self.history > page::LONGEST_HISTORY {
+            return Err(Error::Invalid(format!("history {:?}: expected up to 1h", self.history)));
+        }
         match &self.host {
             Some(host) if !identity::is_valid(host) => Err(Error::Invalid(format!(
                 "host {host:?}: expected up to 1024 bytes of text without control characters"
@@ -373,10 +386,12 @@ impl Builder {
                 log::warn!("{error}: there is no page");
                 None
             }
-            server => server?.map(|server| (server, landing::html(&host))),
+            server => server?,
         };
+        let history = server.as_ref().and_then(|_| page::history(&host, self.interval, self.history));
         let (deliveries, wanted) = self.deliveries(&host)?;
-        let (pipeline, recorder) = Pipeline::new(&host, self.interval, deliveries, wanted)?;
+        let (pipeline, recorder) = Pipeline::new(&host, self.interval, deliveries, wanted, history.clone())?;
+        let server = server.map(|server| (server, page::html(&host), history));
         pipeline.with_recorder(|| Emitter::default().emit(&[identity::info(self.job_kind, &told)]));
         let (interval, patience, pipeline) = (self.interval, self.shutdown_timeout, Arc::new(pipeline));
         Ok((Prepared { interval, patience, collectors: self.collectors()?, pipeline, server }, recorder))
@@ -416,7 +431,7 @@ struct Prepared {
     patience: Duration,
     collectors: Vec<Box<dyn Collector>>,
     pipeline: Arc<Pipeline>,
-    server: Option<(Server, String)>,
+    server: Option<(Server, String, Option<History>)>,
 }
 
 impl Prepared {
@@ -425,8 +440,9 @@ impl Prepared {
         let page = pipeline.page.clone();
         let sampler = Sampler::spawn(collectors, interval, Arc::clone(&pipeline)).map_err(Error::System)?;
         let sampling = Sampling { sampler: Some(sampler), pipeline, patience };
-        let server = server.zip(page).map(|((server, landing), page)| {
-            (server, Site { page, landing: landing.into(), ready: sampling.readiness() })
+        let server = server.zip(page).map(|((server, landing, history), page)| {
+            let (landing, live) = (landing.into(), history.map(Live::new));
+            (server, Site { page, landing, files: page::FILES, live, ready: sampling.readiness() })
         });
         Ok((sampling, server))
     }

@@ -36,7 +36,7 @@ mod error;
 mod fanout;
 pub mod identity;
 mod job_kind;
-mod landing;
+mod page;
 #[cfg(any(feature = "cli", feature = "cloudwatch"))]
 mod period;
 mod pipeline;

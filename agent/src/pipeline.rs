@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use hostgauge_collectors::{Device, Emitter, Kind, Metric, Sample, catalogue, describe};
+use hostgauge_exporters::history::History;
 use hostgauge_exporters::prometheus::{Page, PageBuilder, PageRecorder};
 use hostgauge_exporters::windows::{Keep, Listed, Window, Windows};
 
@@ -21,6 +22,7 @@ pub(crate) struct Pipeline {
     pub page: Option<Page>,
     pub deliveries: Deliveries,
     windows: Option<Windows>,
+    history: Option<History>,
     shown: Mutex<Vec<Shown>>,
 }
 
@@ -38,13 +40,14 @@ impl std::fmt::Debug for Pipeline {
 }
 
 impl Pipeline {
-    /// Our own exporters: the page, windows that show on it, and those that `deliveries` want. Every series of the page
-    /// carries `host` as its label `Host`.
+    /// Our own exporters: the page, windows that show on it, those that `deliveries` want, and the history where one is
+    /// kept. Every series of the page carries `host` as its label `Host`.
     pub(crate) fn new(
         host: &str,
         interval: Duration,
         deliveries: Deliveries,
         wanted: Wanted,
+        history: Option<History>,
     ) -> Result<(Self, SharedRecorder), Error> {
         let mut builder = PageBuilder::default().label("Host", host);
         for row in catalogue::ALL {
@@ -59,13 +62,16 @@ impl Pipeline {
         let periods = shown.map(|(period, _)| (*period, Keep::Statistics));
         let delivered = wanted.periods.into_iter().map(|period| (period, Keep::Values));
         let windows = Windows::new(on_page.chain(wanted.metrics), periods.chain(delivered));
-        let recorder: SharedRecorder = Arc::new(Fanout(vec![page_recorder, Arc::new(windows.clone())]));
+        let mut recorders: Vec<SharedRecorder> = vec![page_recorder, Arc::new(windows.clone())];
+        recorders.extend(history.clone().map(|history| Arc::new(history) as SharedRecorder));
+        let recorder: SharedRecorder = Arc::new(Fanout(recorders));
         describe(&recorder);
         let pipeline = Self {
             recorder: Some(Arc::clone(&recorder)),
             page: Some(page),
             deliveries,
             windows: Some(windows),
+            history,
             shown: Mutex::new(series),
         };
         Ok((pipeline, recorder))
@@ -75,12 +81,13 @@ impl Pipeline {
     pub(crate) fn to_global_recorder() -> Self {
         metrics::with_recorder(|recorder| describe(recorder));
         let deliveries = Deliveries::default();
-        Self { recorder: None, page: None, deliveries, windows: None, shown: Mutex::default() }
+        Self { recorder: None, page: None, deliveries, windows: None, history: None, shown: Mutex::default() }
     }
 
-    /// Closes the windows that ended by `wall`, and writes their series. A clock that was set since the call before
+    /// Closes the row and the windows that ended by `wall`, and writes the windows' series. A clock that was set since the call before
     /// tears those on both sides of its jump.
     pub(crate) fn advance(&self, wall: SystemTime, clock_jumped: bool) {
+        self.history.iter().for_each(|history| history.advance(wall));
         let Some(windows) = &self.windows else { return };
         let tear = || {
             if clock_jumped {
@@ -162,7 +169,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     fn pipeline(host: &str) -> Result<(Pipeline, SharedRecorder), Error> {
-        Pipeline::new(host, Duration::from_secs(1), Deliveries::default(), Wanted::default())
+        Pipeline::new(host, Duration::from_secs(1), Deliveries::default(), Wanted::default(), None)
     }
 
     /// A page of every series that two cores and one path have without a failure, with as many digits as values ever

@@ -516,6 +516,16 @@ rows! {
         absent: "as hostgauge_gpu_samples_lost_total",
         ..COUNTER
     };
+    /// Ticks at which the ring's mean and GPM's lie further apart than holes, edges and whole percents explain. Either
+    /// may be wrong: what `GPU_SOURCE` names is what is shown.
+    GPU_DISAGREEMENTS = Metric {
+        name: "hostgauge_gpu_source_disagreements_total",
+        labels: GPU,
+        help: "Ticks at which ring and GPM differ.",
+        source: NVML,
+        absent: "GPUs without a ring or without GPM; no answer from the GPU",
+        ..COUNTER
+    };
     /// Sum over the GPUs of used over total memory: capacity, not bandwidth. Strict like `GPU_UTILIZATION`. A GPU in
     /// MIG mode counts as one, with all of its memory. In a container that sees only some of its instances the driver
     /// keeps that to itself, and the sum is absent; `GPU_INSTANCE_MEMORY_UTILIZATION` stands.
@@ -798,7 +808,8 @@ rows! {
         ..GAUGE
     };
     /// 1 for why an answering GPU has no utilization. `mig`: it is in MIG mode, in which the driver counts none, and
-    /// has no GPM of its own to take its place.
+    /// has no GPM of its own to take its place. `not_supported`, `no_permission`: what the driver says to every question
+    /// for it.
     GPU_UTILIZATION_ABSENT = Metric {
         name: "hostgauge_gpu_utilization_absent",
         range: "1",

@@ -3,6 +3,7 @@
 //! An exporter is an ordinary [`metrics::Recorder`] and, where it talks to the world, a task. There is no trait of our
 //! own, so any other recorder works beside these.
 //!
+//! - [`history`] keeps the last samples of some gauges in memory, as JSON and as a stream, for the page in a browser.
 //! - [`prometheus`] keeps last values and serves them as a page.
 //! - [`windows`] keeps each clock-aligned period's statistics and closes it once, for everyone who publishes windows.
 //! - `cloudwatch` publishes windows to Amazon CloudWatch, `emf` writes them in its embedded metric format.
@@ -16,6 +17,7 @@ pub mod datum;
 pub mod distribution;
 #[cfg(feature = "cloudwatch")]
 pub mod emf;
+pub mod history;
 #[cfg(feature = "cloudwatch")]
 pub mod ledger;
 pub mod prometheus;

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of it")]
 
 pub(crate) mod agent;
+pub(crate) mod browser;
 #[cfg(feature = "cloudwatch")]
 pub(crate) mod cloudwatch;
 pub(crate) mod container;

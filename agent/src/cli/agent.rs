@@ -53,7 +53,7 @@ pub(super) fn configured(configuration: &Configuration) -> Result<Builder, Failu
     }
     let agent = publishing::configure(builder(configuration), configuration)?;
     Ok(match values.listen {
-        Some(address) => agent.listen(address),
+        Some(address) => agent.listen(address).history(values.history),
         None => agent,
     })
 }

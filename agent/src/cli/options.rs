@@ -11,6 +11,7 @@ use hostgauge_collectors::{GpuProcesses, GpuSelection, GpuSumRule, Roots, Scope}
 use crate::builder::INTERVALS;
 use crate::identity;
 use crate::job_kind::JobKind;
+use crate::page::LONGEST_HISTORY;
 use crate::period::is_period;
 
 /// What the options amount to.
@@ -25,6 +26,7 @@ pub(super) struct Values {
     pub nvml_library: Option<PathBuf>,
     pub gpu_sum: GpuSumRule,
     pub listen: Option<SocketAddr>,
+    pub history: Duration,
     pub roots: Roots,
     pub log_format: LogFormat,
     pub shutdown_timeout: Duration,
@@ -70,6 +72,7 @@ impl Default for Values {
             nvml_library: None,
             gpu_sum: GpuSumRule::Strict,
             listen: None,
+            history: Duration::ZERO,
             roots: Roots::default(),
             log_format: LogFormat::Text,
             shutdown_timeout: Duration::ZERO,
@@ -232,6 +235,22 @@ pub(super) static OPTIONS: &[Opt] = &[
             values.listen = match text {
                 "off" => None,
                 _ => Some(address(text)?),
+            };
+            Some(())
+        },
+    },
+    Opt {
+        name: "history",
+        value_name: "DURATION",
+        default: "15m",
+        many: false,
+        help: "How long the page in the browser looks back, or 'off'",
+        expected: "a duration from 1s to 1h, such as 15m, or off",
+        set: |values, text| {
+            let lengths = Duration::from_secs(1)..=LONGEST_HISTORY;
+            values.history = match text {
+                "off" => Duration::ZERO,
+                _ => humantime::parse_duration(text).ok().filter(|kept| lengths.contains(kept))?,
             };
             Some(())
         },
@@ -572,6 +591,7 @@ mod tests {
             ("nvml-library", &["", "libnvidia-ml.so.1"]),
             ("gpu-sum", &["", "Strict", "some"]),
             ("prometheus-listen", &["", "9871", "example.org:80", "127.0.0.1", "127.0.0.1:99999", "Off"]),
+            ("history", &["", "0s", "500ms", "61m", "15", "Off"]),
             ("host", &["", " ", "a\nb"]),
             ("procfs", &["/no/such/folder", "/etc/passwd"]),
             ("log-format", &["xml", ""]),
@@ -611,6 +631,9 @@ mod tests {
             assert_eq!(set("prometheus-listen", text).expect(text).listen, address.parse().ok());
         }
         assert_eq!(set("prometheus-listen", "off").expect("off").listen, None);
+        for (text, seconds) in [("off", 0), ("1s", 1), ("15m", 900), ("1h", 3600)] {
+            assert_eq!(set("history", text).expect(text).history, Duration::from_secs(seconds));
+        }
         for (text, seconds) in [("1s", 1), ("12s", 12), ("60s", 60), ("1m", 60), ("2m", 120), ("5m", 300)] {
             assert_eq!(set("cloudwatch-period", text).expect(text).period, Duration::from_secs(seconds));
         }

@@ -52,6 +52,8 @@ pub(super) struct Tick {
     pub lost: Duration,
     /// The counts of the ring; `None` where the GPU has none.
     pub drain: Option<Drain>,
+    /// Whether ring and GPM contradict each other; `None` where one of them has no value.
+    pub disagree: Option<bool>,
 }
 
 /// The sources of one GPU.
@@ -91,7 +93,8 @@ impl Meter {
             (Some(drain), None) => (drain.busy, drain.idle, drain.lost),
             (None, None) => (Duration::ZERO, Duration::ZERO, elapsed),
         };
-        Tick { utilization, busy, idle, lost, drain }
+        let disagree = drain.as_ref().zip(gpm).and_then(|(drain, gpm)| disagree(drain, gpm, elapsed));
+        Tick { utilization, busy, idle, lost, drain, disagree }
     }
 }
 
@@ -110,13 +113,17 @@ pub(super) fn gpm_percent(value: f64) -> Option<f64> {
 }
 
 /// Whether ring and GPM contradict each other over one tick: further apart than the ring's holes, its edges (a period
-/// at either end) and its whole percents can explain.
-#[cfg_attr(not(test), expect(dead_code, reason = "no series shows it yet"))]
-pub(super) fn disagree(drain: &Drain, gpm: f64, elapsed: Duration) -> bool {
-    let (Some(mean), Some(gpm)) = (drain.mean, gpm_percent(gpm)) else { return false };
-    let edges = drain.period.unwrap_or_default().as_secs_f64() * 2.0 / elapsed.as_secs_f64();
+/// at either end) and its whole percents can explain. `None` where nothing can be compared: one of them has no value,
+/// or the ring speaks of more than the tick.
+fn disagree(drain: &Drain, gpm: f64, elapsed: Duration) -> Option<bool> {
+    let (mean, gpm) = (drain.mean?, gpm_percent(gpm)?);
+    let edges = drain.period.unwrap_or_default() * 2;
+    if drain.covered > elapsed + edges {
+        return None;
+    }
     // Not a number without elapsed time: then nothing is further apart.
-    (mean - gpm).abs() > 1.0 + 100.0 * (1.0 - drain.coverage + edges)
+    let edges = edges.as_secs_f64() / elapsed.as_secs_f64();
+    Some((mean - gpm).abs() > 1.0 + 100.0 * (1.0 - drain.coverage + edges))
 }
 
 #[cfg(test)]
@@ -191,9 +198,14 @@ mod tests {
     #[test]
     fn ring_and_gpm_disagree_only_beyond_what_holes_and_edges_explain() {
         let drain = Drain { mean: Some(50.0), coverage: 0.9, period: Some(SECOND / 5), ..Drain::default() };
-        assert!(!disagree(&drain, 64.9, SECOND * 10), "1 + 10 + 4 points");
-        assert!(disagree(&drain, 65.1, SECOND * 10));
-        assert!(!disagree(&drain, 100.0, Duration::ZERO) && !disagree(&drain, f64::NAN, SECOND));
+        assert_eq!(disagree(&drain, 64.9, SECOND * 10), Some(false), "1 + 10 + 4 points");
+        assert_eq!(disagree(&drain, 65.1, SECOND * 10), Some(true));
+        assert_eq!(disagree(&drain, 100.0, Duration::ZERO), Some(false));
+        assert_eq!(disagree(&drain, f64::NAN, SECOND), None);
+        let late = Drain { covered: SECOND * 5, ..drain };
+        assert_eq!(disagree(&late, 100.0, SECOND * 2), None, "samples of the ticks before");
+        let of = |gpm| based().tick(Some(&ring(40, 120)[10..]), gpm, None, SECOND * 10).disagree;
+        assert_eq!([Some(42.0), Some(90.0), None].map(of), [Some(false), Some(true), None]);
     }
 
     proptest! {

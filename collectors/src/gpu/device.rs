@@ -13,12 +13,12 @@ use super::state::{Health, Outcome, State};
 use super::vitals::{Losses, Vitals};
 use super::waste::Waste;
 use crate::catalogue::{
-    GPU_BUSY_SECONDS, GPU_COVERAGE, GPU_DEVICE_MEMORY_UTILIZATION, GPU_DEVICE_UTILIZATION, GPU_DRAM_UTILIZATION,
-    GPU_FAILURE, GPU_HELD_IDLE_SECONDS, GPU_IDLE_SECONDS, GPU_INFO, GPU_LONGEST_IDLE, GPU_MEMORY_CONTROLLER,
-    GPU_MEMORY_RESERVED, GPU_MEMORY_TOTAL, GPU_MEMORY_USED, GPU_MIG, GPU_MIG_CHANGES, GPU_NVLINK_RECEIVED,
-    GPU_NVLINK_SENT, GPU_OCCUPANCY, GPU_PCIE_RECEIVED, GPU_PCIE_SENT, GPU_SAMPLES, GPU_SAMPLES_LOST,
-    GPU_SAMPLES_REJECTED, GPU_SM_UTILIZATION, GPU_SOURCE, GPU_TENSOR_UTILIZATION, GPU_UNSAMPLED_SECONDS, GPU_UP,
-    GPU_UTILIZATION_ABSENT,
+    GPU_BUSY_SECONDS, GPU_COVERAGE, GPU_DEVICE_MEMORY_UTILIZATION, GPU_DEVICE_UTILIZATION, GPU_DISAGREEMENTS,
+    GPU_DRAM_UTILIZATION, GPU_FAILURE, GPU_HELD_IDLE_SECONDS, GPU_IDLE_SECONDS, GPU_INFO, GPU_LONGEST_IDLE,
+    GPU_MEMORY_CONTROLLER, GPU_MEMORY_RESERVED, GPU_MEMORY_TOTAL, GPU_MEMORY_USED, GPU_MIG, GPU_MIG_CHANGES,
+    GPU_NVLINK_RECEIVED, GPU_NVLINK_SENT, GPU_OCCUPANCY, GPU_PCIE_RECEIVED, GPU_PCIE_SENT, GPU_SAMPLES,
+    GPU_SAMPLES_LOST, GPU_SAMPLES_REJECTED, GPU_SM_UTILIZATION, GPU_SOURCE, GPU_TENSOR_UTILIZATION,
+    GPU_UNSAMPLED_SECONDS, GPU_UP, GPU_UTILIZATION_ABSENT,
 };
 use crate::sample::{Device, Sample, percent};
 
@@ -59,7 +59,8 @@ struct Labels {
     info: Device,
     sources: [(Source, Device); 3],
     failure: Option<(State, Device)>,
-    absent: Device,
+    /// Why there is no utilization.
+    absent: Option<(&'static str, Device)>,
     stuck: Device,
 }
 
@@ -71,6 +72,8 @@ struct Totals {
     samples: u64,
     samples_lost: u64,
     samples_rejected: u64,
+    /// Ticks at which ring and GPM contradicted each other; `None` until both had a value.
+    disagreements: Option<u64>,
     /// Bytes over PCIe and NVLink, sent and received; `None` until first known.
     traffic: [Option<f64>; 4],
     /// When GPM was asked before, by the tick.
@@ -137,6 +140,18 @@ impl Answers {
             }
             Err(code) => Err(code),
         }
+    }
+
+    /// The reason that will last: garbage and a base that is still to come pass by themselves.
+    fn why_no_utilization(&self) -> Option<&'static str> {
+        if self.gpm_begins {
+            return None;
+        }
+        if self.mig == Some(true) {
+            return Some("mig");
+        }
+        let is_silent = self.snapshot.is_none() && !self.has_ring && self.gpm.is_none();
+        is_silent.then_some(if self.refused == Some(Code::NO_PERMISSION) { "no_permission" } else { "not_supported" })
     }
 
     fn ask(
@@ -377,6 +392,7 @@ impl Known {
         push(&GPU_SAMPLES, tick.drain.as_ref().map(|_| self.totals.samples as f64));
         push(&GPU_SAMPLES_LOST, tick.drain.as_ref().map(|_| self.totals.samples_lost as f64));
         push(&GPU_SAMPLES_REJECTED, tick.drain.as_ref().map(|_| self.totals.samples_rejected as f64));
+        push(&GPU_DISAGREEMENTS, self.totals.disagreements.map(|ticks| ticks as f64));
         let memory = answers.memory.filter(|memory| memory.total > 0 && memory.used <= memory.total);
         self.waste.memory(memory);
         let has_ring = tick.drain.is_some();
@@ -403,8 +419,13 @@ impl Known {
         let source = chosen.map(|chosen| chosen.source);
         let source = self.labels.sources.iter().find(|(name, _)| Some(*name) == source);
         out.extend(source.map(|(_, device)| Sample::of(&GPU_SOURCE, device, 1.0)));
-        if answers.mig == Some(true) && utilization.is_none() && !answers.gpm_begins {
-            out.push(Sample::of(&GPU_UTILIZATION_ABSENT, &self.labels.absent, 1.0));
+        let why = answers.why_no_utilization().filter(|_| utilization.is_none());
+        if let Some(why) = why {
+            if self.labels.absent.as_ref().is_none_or(|(before, _)| *before != why) {
+                let device = Device::new(self.labels.gpu.values().chain([why]));
+                self.labels.absent = Some((why, device));
+            }
+            out.extend(self.labels.absent.as_ref().map(|(_, gpu)| Sample::of(&GPU_UTILIZATION_ABSENT, gpu, 1.0)));
         }
         if answers.mig.is_some() {
             out.push(Sample::of(&GPU_MIG_CHANGES, &self.labels.gpu, self.instances.changes() as f64));
@@ -419,6 +440,9 @@ impl Totals {
         self.busy += tick.busy;
         self.idle += tick.idle;
         self.unsampled += tick.lost;
+        if let Some(disagree) = tick.disagree {
+            *self.disagreements.get_or_insert(0) += u64::from(disagree);
+        }
         if let Some(drain) = &tick.drain {
             self.samples += drain.taken;
             self.samples_lost += drain.lost_samples;
@@ -452,7 +476,7 @@ impl Labels {
             sources: [Source::Ring, Source::Gpm, Source::Snapshot]
                 .map(|source| (source, Device::new([index, uuid, source.as_str()]))),
             failure: None,
-            absent: Device::new([index, uuid, "mig"]),
+            absent: None,
             stuck: Device::new([index, uuid, State::Stuck.as_str()]),
         }
     }

@@ -751,6 +751,49 @@ mod tests {
             prop_assert!(busy <= truth + edges && truth <= busy + lost + open + edges, "busy {busy} s of {truth} s");
         }
 
+        // For all rings drained in time in which any samples are garbage at their own place, in any order and with
+        // repeats: each good one is taken once, each bad one is rejected once, and of all time each bit is covered,
+        // lost or open.
+        #[test]
+        fn garbage_in_place_of_samples_costs_their_time_and_no_other(
+            (driver, ticks) in drained_driver(),
+            bad in proptest::collection::vec(prop::bool::weighted(0.1), 1000),
+            seed: u64,
+        ) {
+            let period = driver.samples[999].0 / 900;
+            let mut ring = Ring::default();
+            let start = driver.samples[driver.capacity].0;
+            let (mut now, mut seen) = (start, 0);
+            let (mut good, mut taken, mut garbage, mut rejected) = (0, 0, 0, 0);
+            let (mut covered, mut lost) = (Duration::ZERO, Duration::ZERO);
+            for (drain, tick) in std::iter::once(0).chain(ticks).enumerate() {
+                // In time: before the ring has wrapped.
+                let tick = tick.min(period * driver.capacity as u64 / 2);
+                if now + tick >= driver.samples[999].0 {
+                    break;
+                }
+                now += tick;
+                let end = driver.samples.partition_point(|(t, _)| *t <= now);
+                let held = end.saturating_sub(driver.capacity)..end;
+                let sample = |i: usize| at(driver.samples[i].0, if bad[i] { 808_334_905 } else { driver.samples[i].1 });
+                let mut answer: Vec<_> = held.chain(end.saturating_sub(3)..end).map(sample).collect();
+                answer.rotate_left(seed.wrapping_add(drain as u64) as usize % driver.capacity);
+                let got = ring.drain(&answer, None, Duration::from_micros(tick));
+                if drain > 0 {
+                    let new = bad[seen..end].iter().filter(|bad| **bad).count();
+                    (garbage, good) = (garbage + new, good + end - seen - new);
+                    (taken, rejected) = (taken + got.taken, rejected + got.rejected);
+                    (covered, lost) = (covered + got.covered, lost + got.lost);
+                }
+                seen = end;
+            }
+            prop_assert_eq!((taken, rejected), (good as u64, garbage as u64));
+            let all = covered.as_micros() as i64 + lost.as_micros() as i64 + ring.open;
+            prop_assert!((all - (now - start) as i64).abs() <= 3 * period as i64, "{covered:?} {lost:?} {}", ring.open);
+            // A sample beside garbage stands for a period of its own at most.
+            prop_assert!(lost.as_micros() as u64 <= (garbage as u64 + 3) * period * 11 / 10, "{lost:?} of {garbage}");
+        }
+
         // For all answers whatever: no panic, and all figures within their ranges.
         #[test]
         fn any_answer_is_survived(drains in proptest::collection::vec(any_drain(), 0..20)) {

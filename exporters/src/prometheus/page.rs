@@ -208,7 +208,7 @@ impl Page {
     }
 }
 
-fn gzip(text: &[u8]) -> Bytes {
+pub(super) fn gzip(text: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::new(6));
     // Writing to memory does not fail.
     let _ = encoder.write_all(text);

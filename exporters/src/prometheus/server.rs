@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,8 +22,10 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_io_timeout::TimeoutStream;
 
+use super::body::Body;
+use super::live::Live;
 use super::negotiation::{Encoding, Format};
-use super::page::Page;
+use super::page::{Page, gzip};
 
 /// How long a client may take to send a request's head, and to come back with the next one.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,14 +39,32 @@ const MOST_CLIENTS: usize = 64;
 /// Connections that the kernel keeps for us while we are busy; each one dropped would cost its client a second.
 const BACKLOG: i32 = 1024;
 
+/// What the HTML may load and talk to: this server alone.
+const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// What the server shows beside the metrics.
 pub struct Site {
     /// The page behind `/metrics`.
     pub page: Page,
     /// The HTML behind `/`.
     pub landing: Bytes,
+    /// What the HTML loads.
+    pub files: &'static [StaticFile],
+    /// The history behind `/api/v1/history` and `/api/v1/stream`; `None` where none is kept.
+    pub live: Option<Live>,
     /// Whether `/-/ready` says so.
     pub ready: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// A file that is part of the program.
+#[derive(Clone, Copy, Debug)]
+pub struct StaticFile {
+    /// The path of its address, from `/` on.
+    pub path: &'static str,
+    /// Its Content-Type.
+    pub content_type: &'static str,
+    /// What is in it.
+    pub content: &'static [u8],
 }
 
 impl std::fmt::Debug for Site {
@@ -67,6 +89,10 @@ impl Server {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         // A port whose last connections are still fading away is free.
         socket.set_reuse_address(true)?;
+        // A stream's client that vanished without a word holds its place no longer than any other that does not read.
+        // Connections have it from their listener.
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(WRITE_PATIENCE))?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
@@ -133,8 +159,8 @@ impl Drop for Clients {
 
 async fn converse(stream: TcpStream, site: Arc<Site>) {
     let service = service_fn(|request| {
-        let response = site.respond(&request);
-        async move { Ok::<_, Infallible>(response) }
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(site.respond(&request).await) }
     });
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_PATIENCE));
@@ -149,41 +175,76 @@ async fn converse(stream: TcpStream, site: Arc<Site>) {
 }
 
 impl Site {
-    fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    async fn respond<B>(&self, request: &Request<B>) -> Response<Body> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
-        match request.uri().path() {
-            "/metrics" => self.metrics(request),
-            "/" => with_type(StatusCode::OK, "text/html; charset=utf-8", self.landing.clone()),
-            "/-/healthy" => plain(StatusCode::OK, "hostgauge is healthy\n"),
-            "/-/ready" if (self.ready)() => plain(StatusCode::OK, "hostgauge is ready\n"),
-            "/-/ready" => plain(StatusCode::SERVICE_UNAVAILABLE, "hostgauge has no current samples\n"),
-            _ => plain(StatusCode::NOT_FOUND, "not found; the metrics are at /metrics\n"),
+        match (request.uri().path(), &self.live) {
+            ("/metrics", _) => self.metrics(request),
+            ("/", _) => file(request, "text/html; charset=utf-8", self.landing.clone()),
+            ("/-/healthy", _) => plain(StatusCode::OK, "hostgauge is healthy\n"),
+            ("/-/ready", _) if (self.ready)() => plain(StatusCode::OK, "hostgauge is ready\n"),
+            ("/-/ready", _) => plain(StatusCode::SERVICE_UNAVAILABLE, "hostgauge has no current samples\n"),
+            ("/api/v1/history", Some(live)) => live.history(request.uri().query(), encoding(request)).await,
+            ("/api/v1/stream", Some(live)) => live.stream(),
+            ("/api/v1/history" | "/api/v1/stream", None) => {
+                plain(StatusCode::NOT_FOUND, "no history is kept (history = off)\n")
+            }
+            (path, _) => match self.files.iter().find(|file| file.path == path) {
+                Some(found) => file(request, found.content_type, Bytes::from_static(found.content)),
+                None => plain(StatusCode::NOT_FOUND, "not found; the metrics are at /metrics\n"),
+            },
         }
     }
 
-    fn metrics<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let format = Format::from_accept(header(ACCEPT));
-        let encoding = Encoding::from_accept_encoding(header(ACCEPT_ENCODING));
-        let mut response = with_type(StatusCode::OK, format.content_type(), self.page.get(format, encoding));
+    fn metrics<B>(&self, request: &Request<B>) -> Response<Body> {
+        let format = Format::from_accept(header(request, ACCEPT));
+        let encoding = encoding(request);
+        let mut response = encoded(format.content_type(), encoding, self.page.get(format, encoding));
         response.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-        if encoding == Encoding::Gzip {
-            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
         response
     }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    with_type(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+fn header<B>(request: &Request<B>, name: HeaderName) -> &str {
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
 }
 
-fn with_type(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn encoding<B>(request: &Request<B>) -> Encoding {
+    Encoding::from_accept_encoding(header(request, ACCEPT_ENCODING))
+}
+
+/// A part of the page, for a browser. It is packed anew each time: pages are opened seldom, and memory is kept always.
+fn file<B>(request: &Request<B>, content_type: &'static str, content: Bytes) -> Response<Body> {
+    let encoding = encoding(request);
+    let body = if encoding == Encoding::Gzip { gzip(&content) } else { content };
+    let mut response = encoded(content_type, encoding, body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // The next version of the agent has other files at the same address.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
+}
+
+/// A body that is in this encoding already.
+pub(super) fn encoded(content_type: &'static str, encoding: Encoding, body: Bytes) -> Response<Body> {
+    let mut response = with_type(StatusCode::OK, content_type, Body::whole(body));
+    if encoding == Encoding::Gzip {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    with_type(status, "text/plain; charset=utf-8", Body::whole(Bytes::from_static(text.as_bytes())))
+}
+
+pub(super) fn with_type(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

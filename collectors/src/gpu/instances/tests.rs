@@ -271,7 +271,8 @@ fn a_change_is_seen_at_the_next_tick_and_counted() {
     stage.set(|card| card.mig = Some(false));
     let page = stage.tick();
     assert_eq!((page.infos().len(), page.one(&GPU_MIG_CHANGES)), (0, Some(2.0)));
-    assert_eq!(page.one(&GPU_UTILIZATION_ABSENT), None);
+    let absent = page.all(&GPU_UTILIZATION_ABSENT).map(|sample| label(sample, 2)).collect::<Vec<_>>();
+    assert_eq!(absent, [Some("not_supported")], "this card has no other source, either");
 }
 
 #[test]

@@ -9,6 +9,11 @@ use nvml_wrapper_sys::bindings as raw;
 const SAMPLES: u32 = 128;
 /// As many metrics as the collector asks of GPM, whichever.
 const METRICS: u32 = 9;
+/// The fields that it asks of the double at each tick: time throttled, by reason, and energy.
+const FIELDS: [u32; 9] = [74, 75, 76, 77, 78, 79, 80, 81, 83];
+const XID: u64 = raw::nvmlEventTypeXidCriticalError as u64;
+/// No event waits.
+const TIMEOUT: raw::nvmlReturn_t = 10;
 
 pub struct Bare {
     library: raw::NvmlLib,
@@ -19,6 +24,7 @@ pub struct Bare {
 struct Device {
     handle: raw::nvmlDevice_t,
     gpm: [raw::nvmlGpmSample_t; 2],
+    events: raw::nvmlEventSet_t,
 }
 
 fn checked(code: raw::nvmlReturn_t) -> Result<(), String> {
@@ -37,12 +43,14 @@ impl Bare {
             let mut count = 0;
             checked(library.nvmlDeviceGetCount_v2(&raw mut count))?;
             for index in 0..count {
-                let mut device = Device { handle: ptr::null_mut(), gpm: [ptr::null_mut(); 2] };
+                let mut device = Device { handle: ptr::null_mut(), gpm: [ptr::null_mut(); 2], events: ptr::null_mut() };
                 checked(library.nvmlDeviceGetHandleByIndex_v2(index, &raw mut device.handle))?;
                 for sample in &mut device.gpm {
                     checked(library.nvmlGpmSampleAlloc(sample))?;
                     checked(library.nvmlGpmSampleGet(device.handle, *sample))?;
                 }
+                checked(library.nvmlEventSetCreate(&raw mut device.events))?;
+                checked(library.nvmlDeviceRegisterEvents(device.handle, XID, device.events))?;
                 devices.push(device);
             }
         }
@@ -58,7 +66,10 @@ impl Bare {
         unsafe {
             let mut count = 0;
             checked(library.nvmlDeviceGetCount_v2(&raw mut count))?;
-            for Device { handle, gpm } in &mut self.devices {
+            for Device { handle, gpm, events } in &mut self.devices {
+                let mut event: raw::nvmlEventData_t = mem::zeroed();
+                let waited = library.nvmlEventSetWait_v2(*events, &raw mut event, 0);
+                checked(if waited == TIMEOUT { 0 } else { waited })?;
                 let (mut mode, mut pending) = (0, 0);
                 // Not supported, where the card has no MIG.
                 library.nvmlDeviceGetMigMode(*handle, &raw mut mode, &raw mut pending);
@@ -85,6 +96,13 @@ impl Bare {
                 }
                 checked(library.nvmlGpmMetricsGet(&raw mut question))?;
                 gpm.swap(0, 1);
+                let mut fields: [raw::nvmlFieldValue_t; FIELDS.len()] = mem::zeroed();
+                for (field, id) in fields.iter_mut().zip(FIELDS) {
+                    field.fieldId = id;
+                }
+                checked(library.nvmlDeviceGetFieldValues(*handle, fields.len() as i32, fields.as_mut_ptr()))?;
+                let mut milliwatts = 0;
+                checked(library.nvmlDeviceGetPowerUsage(*handle, &raw mut milliwatts))?;
             }
         }
         Ok(())
