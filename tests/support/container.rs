@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
-use super::agent::{Ended, clean, run};
+use super::agent::{Agent, Ended, clean, run};
 use super::rootfs::RootFs;
 use super::wait::{SOON, wait_until};
 
@@ -33,8 +34,9 @@ impl Container {
         assert!(made.expect("runc (Debian package runc) starts").success());
         let text = fs::read_to_string(folder.path().join("config.json")).expect("runc's own specification");
         let mut specification: Value = serde_json::from_str(&text).expect("JSON");
-        // Tests run side by side, and of one program more than once.
-        let id = format!("hostgauge-{name}-{}", std::process::id());
+        // Tests run side by side, in one process or in several.
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let id = format!("hostgauge-{name}-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         specification["root"] = json!({ "path": root.path("/"), "readonly": false });
         specification["process"]["terminal"] = json!(false);
         specification["process"]["args"] = json!(command);
@@ -74,12 +76,49 @@ impl Container {
         self
     }
 
+    /// The cores that it may use, such as `0-1`.
+    pub(crate) fn cores(mut self, list: &str) -> Self {
+        self.specification["linux"]["resources"]["cpu"] = json!({ "cpus": list });
+        self
+    }
+
     /// Sees the processes of another container, as in a pod with a shared process namespace.
-    pub(crate) fn beside(mut self, other: &Running) -> Self {
+    pub(crate) fn beside(self, other: &Running) -> Self {
+        self.among(&format!("/proc/{}/ns/pid", other.pid))
+    }
+
+    /// Sees the processes of this namespace.
+    pub(crate) fn among(mut self, namespace: &str) -> Self {
         let namespaces = self.specification["linux"]["namespaces"].as_array_mut().expect("namespaces");
         namespaces.retain(|namespace| namespace["type"] != "pid");
-        namespaces.push(json!({ "type": "pid", "path": format!("/proc/{}/ns/pid", other.pid) }));
+        namespaces.push(json!({ "type": "pid", "path": namespace }));
         self
+    }
+
+    /// With its root read-only, as good deployments have it.
+    pub(crate) fn read_only(mut self) -> Self {
+        self.specification["root"]["readonly"] = json!(true);
+        self
+    }
+
+    /// Without what it shows of its cgroup, which every engine mounts.
+    pub(crate) fn without_cgroup_mount(mut self) -> Self {
+        self.specification["mounts"].as_array_mut().expect("mounts").retain(|mount| mount["type"] != "cgroup");
+        self
+    }
+
+    /// Puts its bundle into a guest, whose kernel has cgroups of version 2 only: an engine gives it a namespace of its
+    /// own there. Its root is the guest's, as the guest mounts it at `/root`.
+    pub(crate) fn into_guest(mut self, guest: &RootFs, name: &str) {
+        self.specification["root"]["path"] = json!("/root");
+        let namespaces = self.specification["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.push(json!({ "type": "cgroup" }));
+        guest.file(&format!("bundles/{name}/config.json"), &self.specification.to_string());
+    }
+
+    /// Its cgroup's path.
+    pub(crate) fn cgroup(&self) -> String {
+        format!("/{}", self.id)
     }
 
     fn bundle(&self) -> tempfile::TempDir {
@@ -104,6 +143,15 @@ impl Container {
         running
     }
 
+    /// Starts it with an agent in it, which is seen as any other. It ends with the second.
+    pub(crate) fn agent(self) -> (Agent, Running) {
+        let bundle = self.bundle();
+        let mut runc = clean("runc", &["run", "--bundle"]);
+        runc.arg(bundle.path()).arg(&self.id).stdout(Stdio::null());
+        let running = Running { id: self.id, bundle, pid: 0 };
+        (Agent::spawn(runc), running)
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(self) -> Ended {
         let bundle = self.bundle();
@@ -117,6 +165,12 @@ impl Running {
     /// What it printed.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.bundle.path().join("log")).unwrap_or_default()
+    }
+
+    /// Sends the first process in it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("runc").args(["kill", &self.id, signal]).status().expect("runc");
+        assert!(status.success(), "runc kill {} {signal}: {status}", self.id);
     }
 
     /// Runs a command in it, to its end.

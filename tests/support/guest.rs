@@ -22,6 +22,17 @@ ip link set lo up
 say() { printf '\n== %s\n' "$1"; }
 scrape() { say "$1"; wget -q -O - http://127.0.0.1:${2:-9871}/metrics; }
 unified() { mount -t cgroup2 cgroup2 /sys/fs/cgroup; echo "+cpu +cpuset +memory +io +pids" > /sys/fs/cgroup/cgroup.subtree_control; }
+# A cgroup, with what is written into its files: group NAME FILE=TEXT...
+group() { g=/sys/fs/cgroup/$1; shift; mkdir $g; for set in "$@"; do echo "${set#*=}" > $g/${set%%=*}; done; }
+# A command in a cgroup, in the background: into NAME COMMAND...
+into() { g=$1; shift; (echo 0 > /sys/fs/cgroup/$g/cgroup.procs; exec "$@") & }
+# The time since boot in hundredths of a second.
+now() { read up rest < /proc/uptime; now=${up%.*}${up#*.}; }
+# Waits for a tick of the agent at this port. All that tick as often tick then: ticks follow the wall clock.
+on_tick() { tick() { wget -q -O - http://127.0.0.1:$1/metrics | grep ^hostgauge_process_cpu_seconds_total; }
+  before=$(tick $1); while [ "$(tick $1)" = "$before" ]; do usleep 10000; done; now; start=$now; }
+# As long after that as given, in hundredths of a second.
+at() { now; left=$((start + $1 - now)); [ $left -gt 0 ] && usleep ${left}0000; true; }
 # Waits for a file's or a page's words; emulation is slow.
 until_page() { i=0; until wget -q -O - http://127.0.0.1:${2:-9871}/metrics 2>/dev/null | grep -q "$1"; do
   i=$((i+1)); [ $i -gt 600 ] && { say gave-up; echo "$1"; return 1; }; sleep 0.1; done; }
@@ -78,12 +89,18 @@ impl Guest {
             .status();
         assert!(packed.expect("sh").success(), "cpio (Debian package cpio) packs the machine");
 
+        // Something to read, so that there is page cache and I/O.
+        let disk = outside.path().join("disk");
+        fs::File::create(&disk).and_then(|file| file.set_len(64 << 20)).expect("a file");
+
         let log = outside.path().join("console");
         let mut machine = clean(
             "qemu-system-x86_64",
             &["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024", "-nographic", "-no-reboot", "-net", "none"],
         );
         machine.args(["-smp", &self.cores.to_string(), "-append", "console=ttyS0 quiet panic=-1 psi=1 loglevel=1"]);
+        machine.args(["-device", "nvme,drive=disk,serial=1", "-drive"]);
+        machine.arg(format!("if=none,id=disk,format=raw,file={}", disk.display()));
         machine.arg("-kernel").arg(kernel).arg("-initrd").arg(image);
         let console = fs::File::create(&log).expect("a file");
         let machine = machine.stdout(console).stderr(Stdio::inherit()).spawn();

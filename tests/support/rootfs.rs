@@ -1,7 +1,7 @@
 //! A root file system of its own, for containers and guests: busybox, the agent, and what it links with.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +11,7 @@ pub(crate) struct RootFs(tempfile::TempDir);
 
 impl RootFs {
     pub(crate) fn new() -> Self {
-        let root = Self(tempfile::tempdir().expect("a folder"));
+        let root = Self::empty();
         for folder in ["bin", "proc", "sys", "dev", "tmp", "etc", "run"] {
             fs::create_dir_all(root.path(folder)).expect("a folder");
         }
@@ -24,6 +24,11 @@ impl RootFs {
         root
     }
 
+    /// A root with nothing in it.
+    pub(crate) fn empty() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
     /// Where a path of the inside is on this machine.
     pub(crate) fn path(&self, inside: &str) -> PathBuf {
         self.0.path().join(inside.trim_start_matches('/'))
@@ -32,22 +37,31 @@ impl RootFs {
     /// Puts a program and its libraries in.
     pub(crate) fn program(&self, program: impl AsRef<Path>, inside: &str) {
         let program = program.as_ref();
-        let copy = |from: &Path, to: &Path| {
-            fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
-            // A link is quick, and works where both lie on one file system.
-            if fs::hard_link(from.canonicalize().expect("a path"), to).is_err() {
-                fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-            }
-        };
-        copy(program, &self.path(inside));
+        self.copy(program, inside);
         // Whatever is linked statically has none.
         let listed = Command::new("ldd").arg(program).output().expect("ldd");
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
         for library in listed.split_whitespace().filter(|word| word.starts_with('/')) {
             if !self.path(library).exists() {
-                copy(Path::new(library), &self.path(library));
+                self.copy(Path::new(library), library);
             }
         }
+    }
+
+    /// Puts a file of this machine in.
+    pub(crate) fn copy(&self, from: &Path, inside: &str) {
+        let to = self.path(inside);
+        fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+        // A link is quick, and works where both lie on one file system.
+        if fs::hard_link(from.canonicalize().expect("a path"), &to).is_err() {
+            fs::copy(from, &to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+        }
+    }
+
+    /// Puts a shell script in.
+    pub(crate) fn script(&self, inside: &str, script: &str) {
+        self.file(inside, &format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(self.path(inside), fs::Permissions::from_mode(0o755)).expect("a file's mode");
     }
 
     /// Puts a file in.

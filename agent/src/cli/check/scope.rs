@@ -25,8 +25,8 @@ pub(super) fn check(machine: &Machine<'_>) -> Vec<Finding> {
     let explanation = explain_scope(&values.roots, &chosen);
     findings.extend(explanation.groups.iter().map(group));
     findings.extend(explanation.failures.iter().map(|(scope, why)| {
-        Finding::problem(SUBJECT, "scope_unreadable", format!("{scope}: {why}"))
-            .remedy("see which processes and cgroups there are: cat /proc/self/cgroup, ls /sys/fs/cgroup")
+        let (cause, remedy) = failure(scope);
+        Finding::problem(SUBJECT, cause, format!("{scope}: {why}")).remedy(remedy)
     }));
     let cores = explanation.cores.as_ref().map(|bound| limit(&format!("{} cores", bound.value), bound));
     let memory = explanation.memory.as_ref().map(|bound| limit(&binary_multiple(bound.value), bound));
@@ -37,6 +37,19 @@ pub(super) fn check(machine: &Machine<'_>) -> Vec<Finding> {
     findings
 }
 
+/// The cause, and what to look at, by the form of the scope.
+fn failure(scope: &str) -> (&'static str, &'static str) {
+    match scope.split_once(':').map_or(scope, |(form, _)| form) {
+        "cgroup" => ("cgroup_unreadable", "see which cgroups there are: find /sys/fs/cgroup -type d"),
+        "pid" | "tree" => ("process_unreadable", "give the number of a process that runs: ps -e"),
+        "pod" => ("pod_unreadable", "see which processes there are, and whose: cat /proc/[0-9]*/cgroup"),
+        _ => (
+            "container_unreadable",
+            "see where this process is, and what is mounted: cat /proc/self/{cgroup,mountinfo}",
+        ),
+    }
+}
+
 fn limit(value: &str, bound: &Bound) -> String {
     format!("{value} ({})", bound.from)
 }
@@ -44,9 +57,52 @@ fn limit(value: &str, bound: &Bound) -> String {
 /// One cgroup, or the processes that stand for it.
 fn group(group: &Measured) -> Finding {
     let folders: Vec<String> = group.files.iter().map(|file| file.display().to_string()).collect();
-    let found = format!("{}: {} {} of {}: {}", group.scope, group.mode, group.path, group.version, folders.join(", "));
+    let found = format!("{}: {} {} of {}", group.scope, group.mode, group.path, group.version);
     match &group.hint {
-        None => Finding::ok(SUBJECT, found),
+        // Processes have no files of the cgroup.
+        None if folders.is_empty() => Finding::ok(SUBJECT, found),
+        None => Finding::ok(SUBJECT, format!("{found}: {}", folders.join(", "))),
         Some(hint) => Finding::note(SUBJECT, "degraded", format!("{found}: {}", hint.rule)).remedy(hint.remedy.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hostgauge_collectors::{Hint, Scope};
+
+    #[test]
+    fn processes_that_stand_for_a_cgroup_have_no_files_but_a_rule() {
+        let mut measured = Measured {
+            scope: "pod".into(),
+            mode: "processes",
+            version: "v2",
+            path: "/../algorithm".into(),
+            files: Vec::new(),
+            root: None,
+            cores: None,
+            memory: None,
+            hint: Some(Hint { rule: "not ours".into(), remedy: "run as it".into() }),
+        };
+        let found = group(&measured);
+        assert_eq!(
+            (found.found.as_str(), found.cause),
+            ("pod: processes /../algorithm of v2: not ours", Some("degraded"))
+        );
+        (measured.mode, measured.hint, measured.files) = ("cgroup", None, vec!["/a".into(), "/b".into()]);
+        assert_eq!(group(&measured).found, "pod: cgroup /../algorithm of v2: /a, /b");
+    }
+
+    #[test]
+    fn every_form_of_a_scope_has_a_cause_of_its_own() {
+        for (scope, cause) in [
+            (Scope::Container, "container_unreadable"),
+            (Scope::Cgroup("/a:b".into()), "cgroup_unreadable"),
+            (Scope::Pid(7), "process_unreadable"),
+            (Scope::Tree(7), "process_unreadable"),
+            (Scope::Pod(Default::default()), "pod_unreadable"),
+        ] {
+            assert_eq!(failure(&scope.to_string()).0, cause);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{CollectError, Reason};
 use crate::linux::cgroup::mounts::{self, Mount};
+use crate::linux::cgroup::processes;
 use crate::sample::Roots;
 use crate::scope::is_below;
 
@@ -205,22 +206,28 @@ fn stay_below(top: &Path, folder: &Path) -> Result<(), CollectError> {
     }
 }
 
-/// A process of the cgroup or of one below it, for its view of file systems. cgroup.procs shows 0 for a process of
-/// another process namespace.
-pub(super) fn some_process(places: &Places) -> Option<u32> {
+/// A process of the cgroup or of one below it, for its view of file systems: the one that is there longest, since it is
+/// watched, and all is looked for anew when it ends. cgroup.procs shows 0 for a process of another process namespace.
+pub(super) fn some_process(procfs: &Path, places: &Places) -> Option<u32> {
     let folder = &places.v1("memory").or(places.v2()).or(places.v1("cpuacct"))?.folder;
-    process_below(folder, 4)
+    process_below(procfs, folder, 4)
 }
 
-fn process_below(folder: &Path, depth: usize) -> Option<u32> {
+/// Of a group with many processes, so many are looked at.
+const CANDIDATES: usize = 64;
+
+fn process_below(procfs: &Path, folder: &Path, depth: usize) -> Option<u32> {
     let text = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-    let found = text.lines().filter_map(|line| line.parse().ok()).find(|pid| *pid > 0);
+    let pids = text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).take(CANDIDATES);
+    // Who cannot be looked at comes last.
+    let started = |pid: &u32| processes::read(procfs, *pid).map_or(u64::MAX, |process| process.start);
+    let found = pids.min_by_key(started);
     if found.is_some() || depth == 0 {
         return found;
     }
     let mut below =
         std::fs::read_dir(folder).ok()?.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()));
-    below.find_map(|entry| process_below(&entry.path(), depth - 1))
+    below.find_map(|entry| process_below(procfs, &entry.path(), depth - 1))
 }
 
 #[cfg(test)]
@@ -249,5 +256,26 @@ mod tests {
         assert_eq!(places.version(), "hybrid");
         let memory = places.v1("memory").expect("there");
         assert_eq!(memory.upwards().collect::<Vec<_>>(), [Path::new("/m/memory/job"), Path::new("/m/memory")]);
+    }
+
+    #[test]
+    fn of_the_processes_of_a_group_the_oldest_is_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (procfs, group) = (folder.path().join("proc"), folder.path().join("group"));
+        for (pid, start) in [(5, 900), (7, 100), (8, 500)] {
+            let process = procfs.join(pid.to_string());
+            std::fs::create_dir_all(&process).expect("made");
+            let stat = format!("{pid} (a) S 1 1 1 0 -1 0 9 0 0 0 1 1 1 1 20 0 1 0 {start} 1000 5 0 1 1\n");
+            std::fs::write(process.join("stat"), stat).expect("written");
+        }
+        std::fs::create_dir_all(group.join("inner")).expect("made");
+        let put = |inside: &str, text: &str| {
+            std::fs::write(group.join(inside).join("cgroup.procs"), text).expect("written");
+            process_below(&procfs, &group, 4)
+        };
+        assert_eq!(put("inner", "0\n"), None);
+        assert_eq!(put("inner", "0\n5\n7\n8\n"), Some(7));
+        assert_eq!(put(".", "5\n6\n"), Some(5), "6 is gone");
+        assert_eq!(put(".", "6\n"), Some(6), "as far as known");
     }
 }

@@ -33,9 +33,12 @@ pub(super) fn find(roots: &Roots, choice: &Neighbour) -> Result<Vec<Found>, Coll
     }
     let own = locate::read(&roots.procfs.join("self/cgroup"))?;
     let mut found = Vec::new();
-    let mut seen = 0;
+    let (mut seen, mut refused) = (0, None);
     for neighbour in all(&roots.procfs, &own) {
         seen += 1;
+        if matches!(choice, Neighbour::Environment(..)) {
+            refused = refused.or_else(|| neighbour.hides_its_environment(&roots.procfs));
+        }
         if neighbour.is_chosen(&roots.procfs, choice) {
             let one = neighbour.locate(roots)?;
             // A container with cgroups of its own inside is one container.
@@ -53,7 +56,7 @@ pub(super) fn find(roots: &Roots, choice: &Neighbour) -> Result<Vec<Found>, Coll
         }
         (true, seen) => {
             let message = format!("scope pod: none of the {seen} containers beside this one is the one looked for");
-            return Err(CollectError::new(Reason::Missing, message));
+            return Err(refused.unwrap_or_else(|| CollectError::new(Reason::Missing, message)));
         }
     }
     if *choice == Neighbour::Busiest
@@ -151,6 +154,19 @@ impl Neighbours {
                 variables.any(|(one, value)| one == name && holds(value, pattern))
             }),
         }
+    }
+
+    /// Why its variables cannot be looked through, if they cannot.
+    fn hides_its_environment(&self, procfs: &Path) -> Option<CollectError> {
+        self.pids.iter().find_map(|pid| {
+            let path = procfs.join(pid.to_string()).join("environ");
+            let error = std::fs::File::open(&path).err()?;
+            let error = CollectError::io("open", &path, &error);
+            (error.reason() == Reason::Denied).then(|| {
+                let Hint { rule, remedy } = hint(procfs, *pid, &error);
+                CollectError::new(Reason::Denied, format!("scope pod: {error}: {rule}; {remedy}"))
+            })
+        })
     }
 
     /// Its files through the root of one of its processes, or else its processes.

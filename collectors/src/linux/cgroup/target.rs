@@ -147,7 +147,7 @@ impl Target {
             Scope::Cgroup(path) => {
                 let places = locate::of_path(roots, &path)?;
                 self.looked = Some(Instant::now());
-                let process = locate::some_process(&places);
+                let process = locate::some_process(&roots.procfs, &places);
                 // Once it is gone, its number may be another's.
                 self.watched = process.and_then(|pid| watch(roots, &pid.to_string(), buffer).ok());
                 let root = process.map(|pid| roots.procfs.join(pid.to_string()).join("root"));
