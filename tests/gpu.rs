@@ -10,6 +10,9 @@ mod exports;
 mod health;
 #[path = "gpu/mig.rs"]
 mod mig;
+#[cfg(feature = "cloudwatch")]
+#[path = "gpu/published.rs"]
+mod published;
 #[path = "gpu/scenarios.rs"]
 mod scenarios;
 mod support;
