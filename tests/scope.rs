@@ -143,15 +143,9 @@ fn half_a_core_and_page_cache_read_as_the_kernel_counts_them() {
     let Some(group) = Group::make(&name("quota")) else { return };
     group.limit_cpu();
     group.write("memory", "memory.limit_in_bytes", "67108864");
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    let script =
-        format!("dd if=/dev/zero of={} bs=1M count=30 2>/dev/null; while :; do :; done", file.path().display());
-    let _load = group.run(&script);
+    let _load = group.run("while :; do :; done");
     let agent = Agent::start(&["--scope", &format!("cgroup:{}", group.path)]);
-    wait_until(SOON, "the page cache is written", || {
-        let cache = group.row("memory", "memory.stat", "total_inactive_file");
-        if cache >= 30e6 { Ok(()) } else { Err(format!("{cache} bytes")) }
-    });
+    agent.wait_for(SOON, "a first percentage", |page| page.get(CPU, &[]));
 
     let ([agent_percent, kernel_percent], [agent_seconds, kernel_seconds]) = compare(&agent, &group, 10);
     println!(
@@ -181,6 +175,15 @@ fn half_a_core_and_page_cache_read_as_the_kernel_counts_them() {
     assert!((cores - value(CPU)).abs() < 2.0, "the cores' sum {cores}, the whole {}", value(CPU));
     assert_eq!(value("hostgauge_cpu_samples_rejected_total"), 0.0);
 
+    // Not before: the kernel may take cache away at any time.
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let _cache = group.run(&format!("dd if=/dev/zero of={} bs=1M count=30; exec sleep 1000", file.path().display()));
+    wait_until(SOON, "the page cache is written", || {
+        let cache = group.row("memory", "memory.stat", "total_inactive_file");
+        if cache >= 30e6 { Ok(()) } else { Err(format!("{cache} bytes")) }
+    });
+    let page = agent.next_tick();
+    let value = |name: &str| page.value(name, &[]);
     assert_eq!(value("hostgauge_memory_limit_bytes"), 67_108_864.0);
     let charged = group.number("memory", "memory.usage_in_bytes");
     let working_set = charged - group.row("memory", "memory.stat", "total_inactive_file");
