@@ -28,9 +28,11 @@ group() { g=/sys/fs/cgroup/$1; shift; mkdir $g; for set in "$@"; do echo "${set#
 into() { g=$1; shift; (echo 0 > /sys/fs/cgroup/$g/cgroup.procs; exec "$@") & }
 # The time since boot in hundredths of a second.
 now() { read up rest < /proc/uptime; now=${up%.*}${up#*.}; }
-# Waits for a tick of the agent at this port. All that tick as often tick then: ticks follow the wall clock.
+# Waits for a tick of the agent at this port. All that tick as often tick then: ticks follow the wall clock. With a command
+# beside it: what that said last while the tick was not yet there.
 on_tick() { tick() { wget -q -O - http://127.0.0.1:$1/metrics | grep ^hostgauge_process_cpu_seconds_total; }
-  before=$(tick $1); while [ "$(tick $1)" = "$before" ]; do usleep 10000; done; now; start=$now; }
+  port=$1; shift; before=$(tick $port); next=$("$@")
+  while [ "$(tick $port)" = "$before" ]; do earlier=$next; usleep 10000; next=$("$@"); done; now; start=$now; }
 # As long after that as given, in hundredths of a second.
 at() { now; left=$((start + $1 - now)); [ $left -gt 0 ] && usleep ${left}0000; true; }
 # Waits for a file's or a page's words; emulation is slow.
