@@ -7,7 +7,7 @@ mod support;
 use std::os::unix::net::UnixDatagram;
 
 use support::Agent;
-use support::agent::{BINARY, clean, hostgauge, run};
+use support::agent::{BINARY, clean, hostgauge};
 use support::wait::SOON;
 
 fn check(form: &str) {
@@ -15,8 +15,11 @@ fn check(form: &str) {
     assert!(python.exists(), "{} is missing: tests/run installs it", python.display());
     let script = support::file("deploy/check.py");
     let python = python.to_str().expect("a path of text");
-    let ended = run(&mut clean(python, &[script.to_str().expect("a path of text"), form, BINARY]), "");
-    assert!(ended.status.success(), "{form}: {}{}", ended.stdout, ended.stderr);
+    let mut check = clean(python, &[script.to_str().expect("a path of text"), form, BINARY]);
+    // To its end: on a busy machine Python alone may take long to load a tool.
+    let ended = check.output().expect("python starts");
+    let [stdout, stderr] = [&ended.stdout, &ended.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(ended.status.success(), "{form}: {stdout}{stderr}");
 }
 
 #[test]
@@ -57,6 +60,11 @@ fn systemd_unit() {
 #[test]
 fn slurm_scripts() {
     check("slurm");
+}
+
+#[test]
+fn bill_of_materials() {
+    check("sbom");
 }
 
 /// What the unit relies on: `Type=notify` and `WatchdogSec=`.

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -158,6 +159,32 @@ def systemd():
 def slurm():
     for script in (DEPLOY / "slurm").glob("*.sh"):
         tool("shellcheck", script)
+
+
+def sbom():
+    """Valid, the same each time, and of the program as it was built: no more, no less."""
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    small = ["--no-default-features", "--features", "cli"]
+    texts = {name: tool(DEPLOY / "sbom", *options) for name, options in {"whole": [], "small": small}.items()}
+    for name, text in texts.items():
+        error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+        assert error is None, f"{name}: {error}"
+        for word in ("/tmp", "/root", "/home", str(DEPLOY.parent), "registry+", "index.crates.io", "://"):
+            assert word not in text, f"{name}: {word}"
+    assert texts["small"] == tool(DEPLOY / "sbom", *small)
+    parts = {name: {one["bom-ref"] for one in json.loads(text)["components"]} for name, text in texts.items()}
+    names = {name: {one.split("/")[1].split("@")[0] for one in of} for name, of in parts.items()}
+    assert parts["small"] < parts["whole"] and "pkg:npm/uplot@1.6.32" in parts["small"], parts["small"] - parts["whole"]
+    assert {"aws-sdk-cloudwatch", "rustls", "ratatui"} <= names["whole"] - names["small"], names
+    # Compilers and tests are not in the program.
+    assert not names["whole"] & {"syn", "proc-macro2", "cc", "proptest", "tempfile"}, names["whole"]
+    # Whose code is in there, the places of panics tell.
+    program = pathlib.Path(HOSTGAUGE).read_bytes()
+    found = re.findall(rb"/registry/src/[^/]+/([a-zA-Z0-9_-]+?)-([0-9]+\.[0-9]+\.[0-9][0-9A-Za-z.+-]*)/", program)
+    found = {f"pkg:cargo/{name.decode()}@{version.decode()}" for name, version in found}
+    assert len(found) > 30 and found <= parts["whole"], found - parts["whole"]
 
 
 globals()[sys.argv[1]]()

@@ -1,6 +1,7 @@
 //! Real containers, by runc: no daemon, no image to pull.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -98,6 +99,26 @@ impl Container {
     /// With its root read-only, as good deployments have it.
     pub(crate) fn read_only(mut self) -> Self {
         self.specification["root"]["readonly"] = json!(true);
+        self
+    }
+
+    /// Behind this filter of system calls.
+    pub(crate) fn filtered(mut self, seccomp: &Value) -> Self {
+        self.specification["linux"]["seccomp"] = seccomp.clone();
+        self
+    }
+
+    /// With a folder of this machine, which it may write to.
+    pub(crate) fn folder(mut self, from: &Path, inside: &str) -> Self {
+        let options = ["rbind", "rw", "nosuid", "nodev", "noexec"];
+        let mount = json!({ "destination": inside, "type": "bind", "source": from, "options": options });
+        self.specification["mounts"].as_array_mut().expect("mounts").push(mount);
+        self
+    }
+
+    /// With no more processes and threads than this.
+    pub(crate) fn tasks(mut self, most: u32) -> Self {
+        self.specification["linux"]["resources"]["pids"] = json!({ "limit": most });
         self
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod prometheus;
 pub(crate) mod publishing;
 pub(crate) mod random;
 pub(crate) mod rootfs;
+pub(crate) mod seccomp;
 pub(crate) mod siblings;
 pub(crate) mod tmux;
 pub(crate) mod wait;

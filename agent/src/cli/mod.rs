@@ -21,6 +21,7 @@ mod run;
 mod systemd;
 #[cfg(feature = "top")]
 mod top;
+mod undumpable;
 mod whoami;
 
 use std::process::ExitCode;
@@ -78,8 +79,13 @@ pub fn main() -> ExitCode {
 fn run(matches: &clap::ArgMatches, configuration: &Configuration) -> Result<ExitCode, Failure> {
     let command = commands::chosen(matches);
     logging::install(configuration.values.log_format, if command == Command::Run { "warn" } else { "info" });
+    let beside = commands::beside(matches).is_some();
+    // What starts a program holds no more than that program does, and waits.
+    if command != Command::Run || beside {
+        undumpable::make_undumpable();
+    }
     // The agent of `hostgauge run` has the same configuration, and was warned.
-    if commands::beside(matches).is_none() {
+    if !beside {
         configuration.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     }
     let done = match command {

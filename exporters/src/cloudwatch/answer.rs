@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_cloudwatch::error::ConnectorError;
 
+use super::secrets::without_secrets;
+
 /// The longest that a Retry-After is believed: a wrong one must not silence the agent for days.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// From here on the clock is named as the likely cause of a refused signature. AWS takes 5 minutes; Date has seconds.
@@ -336,11 +338,11 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 /// An error with everything behind it, on one line. The SDK's errors say next to nothing by themselves, and those of
-/// its connector no more than what comes next.
+/// its connector no more than what comes next. Without secrets.
 pub(super) fn explain(error: &(dyn Error + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     for error in chain(error).filter(|error| !error.is::<ConnectorError>()) {
-        let part = error.to_string();
+        let part = without_secrets(&error.to_string());
         // Some repeat what is behind them.
         if !parts.last().is_some_and(|last| last.ends_with(&part)) {
             parts.push(part);

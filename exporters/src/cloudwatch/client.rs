@@ -21,6 +21,7 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 
 use super::answer::{Answer, Head, Refusal, Verdict, chain, explain, success};
 use super::credentials::{self, DMI, Sources, variable};
+use super::secrets::without_password;
 use super::watch::{Seen, Watch};
 use super::{connector, wire};
 use crate::datum::Datum;
@@ -217,13 +218,6 @@ fn endpoint_error(why: &str) -> ClientError {
             ),
         },
     )
-}
-
-fn without_password(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let end = rest.find('/').unwrap_or(rest.len());
-    let host = rest[..end].rfind('@').map_or(0, |at| at + 1);
-    if scheme.is_empty() { rest[host..].to_owned() } else { format!("{scheme}://{}", &rest[host..]) }
 }
 
 async fn attempt(

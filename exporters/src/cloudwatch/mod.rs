@@ -22,6 +22,7 @@ mod probe;
 mod publisher;
 mod record;
 mod rehearsal;
+mod secrets;
 mod spool;
 mod status;
 mod watch;
