@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of it")]
 
 pub(crate) mod agent;
+pub(crate) mod attacks;
 pub(crate) mod browser;
 #[cfg(feature = "cloudwatch")]
 pub(crate) mod cloudwatch;
@@ -17,6 +18,7 @@ pub(crate) mod prometheus;
 pub(crate) mod publishing;
 pub(crate) mod random;
 pub(crate) mod rootfs;
+pub(crate) mod scrapes;
 pub(crate) mod seccomp;
 pub(crate) mod siblings;
 pub(crate) mod tmux;

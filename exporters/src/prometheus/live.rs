@@ -1,7 +1,7 @@
 //! The history over HTTP: as a document, and as a stream of server-sent events.
 //!
-//! Neither slows a scrape or a tick: a document is written on a thread of its own, one at a time; a stream that is not
-//! read skips rows, and the server's deadlines end it.
+//! Neither slows a scrape or a tick: a document is written on a thread of its own, two at a time until they are sent; a
+//! stream that is not read skips rows, and the server's deadlines end both.
 //!
 //! Source: WHATWG HTML, "Server-sent events".
 
@@ -18,6 +18,11 @@ use super::negotiation::Encoding;
 use super::page::gzip;
 use super::server::{encoded, plain, with_type};
 use crate::history::History;
+
+/// Documents at a time, from the first byte written to the last one sent: they are the largest answers there are.
+const MOST_DOCUMENTS: usize = 2;
+/// How long one waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
 
 /// Streams at a time. Whoever finds them taken asks for the document now and then.
 const MOST_STREAMS: usize = 8;
@@ -37,7 +42,7 @@ impl Live {
     /// Shows this history.
     pub fn new(history: History) -> Self {
         let places = |number| Arc::new(Semaphore::new(number));
-        Self { history, documents: places(1), streams: places(MOST_STREAMS) }
+        Self { history, documents: places(MOST_DOCUMENTS), streams: places(MOST_STREAMS) }
     }
 
     /// The document, or its last `since=SECONDS`.
@@ -45,13 +50,14 @@ impl Live {
         let Ok(since) = since(query) else {
             return plain(StatusCode::BAD_REQUEST, "since: expected a number of seconds, such as since=60\n");
         };
-        // The one before is done within a fraction of a second; a client that went away has given its place back.
-        let Ok(place) = Arc::clone(&self.documents).acquire_owned().await else { return busy() };
+        // The one before is done within a fraction of a second, unless its client is slow.
+        let turn = tokio::time::timeout(TURN, Arc::clone(&self.documents).acquire_owned());
+        let Ok(Ok(place)) = turn.await else { return busy() };
         let history = self.history.clone();
         let written = tokio::task::spawn_blocking(move || {
-            let _place = place;
             let text = history.json(since);
-            if encoding == Encoding::Gzip { gzip(text.as_bytes()) } else { text.into() }
+            let body = if encoding == Encoding::Gzip { gzip(text.as_bytes()) } else { text.into() };
+            Bytes::from_owner(Document { body, _place: place })
         });
         match written.await {
             Ok(body) => fresh(encoded("application/json", encoding, body)),
@@ -65,6 +71,18 @@ impl Live {
         let (events, body) = mpsc::channel(1);
         tokio::spawn(follow(self.history.clone(), events, place));
         fresh(with_type(StatusCode::OK, "text/event-stream", Body::Events(body)))
+    }
+}
+
+/// A document that keeps its place until its last byte is sent.
+struct Document {
+    body: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Document {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 
@@ -119,5 +137,20 @@ mod tests {
         for bad in ["since=", "since=-1", "since=nan", "since=inf", "since=1m", "since=1e40"] {
             assert_eq!(since(Some(bad)), Err(()), "{bad}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_document_keeps_its_place_until_it_is_sent() {
+        let second = Duration::from_secs(1);
+        let live = Live::new(History::new("h", second, second, Vec::new()));
+        let get = async || live.history(None, Encoding::Identity).await;
+        let mut unread = Vec::new();
+        for _ in 0..MOST_DOCUMENTS {
+            unread.push(get().await);
+        }
+        let refused = get().await;
+        assert_eq!((refused.status(), refused.headers().get(RETRY_AFTER).is_some()), (503.try_into().unwrap(), true));
+        unread.pop();
+        assert_eq!(get().await.status(), StatusCode::OK);
     }
 }

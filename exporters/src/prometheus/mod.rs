@@ -1,12 +1,16 @@
 //! The Prometheus exporter: a recorder, the page it makes, and the server that hands the page out.
 
 mod body;
+mod connections;
+mod conversation;
 mod exposition;
+mod host;
 mod live;
 mod negotiation;
 mod page;
 mod series;
 mod server;
+mod wire;
 
 pub use live::Live;
 pub use negotiation::{Encoding, Format};

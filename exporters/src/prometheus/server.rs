@@ -1,7 +1,5 @@
 //! The HTTP server of the page.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -14,28 +12,28 @@ use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
     HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
-use tokio_io_timeout::TimeoutStream;
 
 use super::body::Body;
+use super::connections::{Client, Connections};
+use super::conversation;
+use super::host::Names;
 use super::live::Live;
 use super::negotiation::{Encoding, Format};
 use super::page::{Page, gzip};
 
-/// How long a client may take to send a request's head, and to come back with the next one.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes of a request's head.
-const LONGEST_HEAD: usize = 16 * 1024;
-/// How long a client may leave its answer unread.
-const WRITE_PATIENCE: Duration = Duration::from_secs(10);
-/// Clients at a time, so that a flood costs bounded memory. The longest connected one makes room for a newcomer: a scrape is
-/// done in a moment, who clings to a connection is not.
-const MOST_CLIENTS: usize = 64;
+/// How long the kernel waits for a client that takes nothing and says nothing.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Connections that are accepted before those just accepted get their turn. One takes two turns to be heard; were those
+/// as many as there are places for newcomers, a queue of them would push one another out unheard. Fewer would make the
+/// queue longer.
+const AT_ONCE: usize = 16;
+/// Bytes that the kernel keeps of what a client sends, and of what it does not read; it doubles them. Left alone it
+/// would go up to megabytes for each, which are not ours but count as ours in a container.
+const RECEIVED: usize = 16 * 1024;
+const UNSENT: usize = 64 * 1024;
 /// Connections that the kernel keeps for us while we are busy; each one dropped would cost its client a second.
 const BACKLOG: i32 = 1024;
 
@@ -89,10 +87,11 @@ impl Server {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         // A port whose last connections are still fading away is free.
         socket.set_reuse_address(true)?;
-        // A stream's client that vanished without a word holds its place no longer than any other that does not read.
-        // Connections have it from their listener.
+        // Connections have these from their listener.
+        socket.set_recv_buffer_size(RECEIVED)?;
+        socket.set_send_buffer_size(UNSENT)?;
         #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(WRITE_PATIENCE))?;
+        socket.set_tcp_user_timeout(Some(SILENCE))?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
@@ -114,9 +113,10 @@ impl Server {
     ///
     /// The runtime cannot watch the listener.
     pub async fn serve(self, site: Site, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let names = Names::of(self.address()?.ip());
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let site = Arc::new(site);
-        let mut clients = Clients::default();
+        let (mut connections, mut taken) = (Connections::new(), 0_usize);
         let mut shutdown = pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -124,54 +124,30 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => clients.admit(converse(stream, Arc::clone(&site))),
-                Err(error) => {
-                    // Out of descriptors, most likely: the listener stays readable, so without a pause this would spin.
-                    log::warn!("cannot accept a connection: {error}; trying again in 100 ms");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                Ok((stream, peer)) => {
+                    connections.admit(peer.ip(), |client| converse(stream, client, Arc::clone(&site), names));
+                    taken += 1;
+                    if taken % AT_ONCE == 0 {
+                        tokio::task::yield_now().await;
+                    }
                 }
+                Err(error) => connections.cannot_accept(&error).await,
             }
         }
     }
 }
 
-/// The connections, the longest connected first. Dropping it ends them all.
-#[derive(Default)]
-struct Clients(VecDeque<AbortHandle>);
-
-impl Clients {
-    fn admit(&mut self, conversation: impl Future<Output = ()> + Send + 'static) {
-        self.0.retain(|client| !client.is_finished());
-        if self.0.len() >= MOST_CLIENTS
-            && let Some(oldest) = self.0.pop_front()
-        {
-            oldest.abort();
+async fn converse(stream: TcpStream, client: Arc<Client>, site: Arc<Site>, names: Names) {
+    let answer = |request| {
+        let site = &site;
+        async move {
+            match names.refusal(&request) {
+                Some(refusal) => refusal,
+                None => site.respond(&request).await,
+            }
         }
-        self.0.push_back(tokio::spawn(conversation).abort_handle());
-    }
-}
-
-impl Drop for Clients {
-    fn drop(&mut self) {
-        self.0.iter().for_each(AbortHandle::abort);
-    }
-}
-
-async fn converse(stream: TcpStream, site: Arc<Site>) {
-    let service = service_fn(|request| {
-        let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(site.respond(&request).await) }
-    });
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_PATIENCE));
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .max_buf_size(LONGEST_HEAD)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    if let Err(error) = connection.await {
-        log::debug!("a client left early or spoke no HTTP: {error}");
-    }
+    };
+    conversation::hold(stream, client, answer).await;
 }
 
 impl Site {
@@ -183,6 +159,7 @@ impl Site {
         }
         match (request.uri().path(), &self.live) {
             ("/metrics", _) => self.metrics(request),
+            ("", _) => plain(StatusCode::BAD_REQUEST, "the target: expected a path, such as /metrics\n"),
             ("/", _) => file(request, "text/html; charset=utf-8", self.landing.clone()),
             ("/-/healthy", _) => plain(StatusCode::OK, "hostgauge is healthy\n"),
             ("/-/ready", _) if (self.ready)() => plain(StatusCode::OK, "hostgauge is ready\n"),
