@@ -329,15 +329,16 @@ rows! {
         absent: "scope host; cgroup without the controller io",
         ..COUNTER
     };
-    /// 1 for each cgroup that is measured. `scope` as it was asked for; `mode`: `cgroup`, or `processes` where they are
-    /// summed one by one, which misses those that end and counts shared memory several times; `version`: `v1`, `v2` or
-    /// `hybrid`; `path`: the cgroup's, as the kernel says it.
+    /// 1 for each cgroup that is measured. `scope` as it was asked for; `mode`: `cgroup`, `processes` where they are
+    /// summed one by one, which misses those that end and counts shared memory several times, or `task` by the metadata
+    /// endpoint of an ECS task; `version`: `v1`, `v2`, `hybrid`, or `unknown` for a task; `path`: the cgroup's, as the
+    /// kernel says it, or the name of a task's container.
     SCOPE_INFO = Metric {
         name: "hostgauge_scope_info",
         range: "1",
         labels: &["scope", "mode", "version", "path"],
         help: "What is measured.",
-        source: "/proc/PID/cgroup and mountinfo",
+        source: "/proc/PID/cgroup and mountinfo; ECS's task metadata endpoint",
         absent: NO_SCOPE,
         ..GAUGE
     };

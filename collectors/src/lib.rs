@@ -37,6 +37,7 @@ mod process;
 mod sample;
 mod scope;
 mod scope_report;
+mod task_endpoint;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -67,3 +68,4 @@ pub use process::own_cost;
 pub use sample::{Collector, Cores, Device, Roots, Sample, sum_over_devices};
 pub use scope::{Chosen as ChosenScopes, FORMS as SCOPE_FORMS, Neighbour, NoScope, Scope, choose as choose_scopes};
 pub use scope_report::{Bound, Explanation, Hint, Measured};
+pub use task_endpoint::TaskEndpoint;

@@ -7,8 +7,8 @@ use std::str::FromStr;
 /// What CPU, memory and disk are measured of.
 ///
 /// As text: `auto`, `host`, `container`, `pod`, `pod:name=PATTERN`, `pod:command=PATTERN`, `pod:env=NAME=PATTERN`,
-/// `pod:busiest`, `cgroup:PATH`, `pid:N`, `tree:N`. A pattern is a part of the text that is looked for; `*` in it
-/// stands for anything.
+/// `pod:busiest`, `pod:uid=UID`, `cgroup:PATH`, `pid:N`, `tree:N`. A pattern is a part of the text that is looked for;
+/// `*` in it stands for anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// The container inside a container, else the host.
@@ -24,10 +24,20 @@ pub enum Scope {
     Host,
     /// The cgroup that this process is in.
     Container,
-    /// Containers beside this one that share its process namespace, read through `/proc/PID/root`: as the same user
-    /// with all their capabilities, or with CAP_SYS_PTRACE. Else their processes are summed, and labelled so. Not for a
-    /// daemon beside the pods of a machine (there, a container is a [`Cgroup`](Self::Cgroup)), nor for ECS without a
-    /// shared process namespace.
+    /// The containers beside this one, or those of a pod of this machine ([`Neighbour::Uid`]). The first of these that
+    /// there is:
+    ///
+    /// - a mount of the machine's cgroups (wherever it is mounted, read-only will do; under `sysfs` of
+    ///   [`Roots`](crate::Roots) it comes first), in which the pod has a folder: no privilege, and no shared process
+    ///   namespace. Which processes are in a container is known where `procfs` shows them, and only then can one be
+    ///   chosen by them, and its file systems be measured (with the rights below);
+    /// - the process namespace that the containers share, read through `/proc/PID/root`: as the same user with all
+    ///   their capabilities, or with CAP_SYS_PTRACE. Else their processes are summed, and labelled so;
+    /// - in ECS and Fargate the task's metadata endpoint, which measures once a second: CPU, memory, throttling and
+    ///   I/O of the task's other containers, and no file systems.
+    ///
+    /// The pause container is told by the name of its process, `pause`; where no process can be seen it is the one that
+    /// holds less than 2 MiB and has used less than a second of CPU time.
     Pod(Neighbour),
     /// A cgroup by its path below the mount of the cgroup file system, such as `/system.slice/train.service`; under
     /// `sysfs` of [`Roots`](crate::Roots) where that is another machine's. Its file systems are those that one of its
@@ -47,7 +57,8 @@ pub enum Neighbour {
     /// All but this one and the pause container.
     #[default]
     All,
-    /// Those with a process of such a name (`/proc/PID/comm`).
+    /// Those with a process of such a name (`/proc/PID/comm`); by ECS's endpoint, those that the task definition calls
+    /// so.
     Name(String),
     /// Those with a process of such a command line.
     Command(String),
@@ -55,6 +66,9 @@ pub enum Neighbour {
     Environment(String, String),
     /// The one that had used most CPU time when it was looked for; it stays the one while it runs.
     Busiest,
+    /// All those of the pod with this UID, as Kubernetes has it in `metadata.uid`: of any pod of the machine, for a
+    /// daemon that has the machine's cgroups mounted.
+    Uid(String),
 }
 
 /// Why a text is no scope, or some scopes do not fit together.
@@ -71,7 +85,7 @@ impl std::error::Error for NoScope {}
 
 /// What a scope looks like, for messages about one that does not.
 pub const FORMS: &str = "auto, host, container, pod, pod:name=PATTERN, pod:command=PATTERN, pod:env=NAME=PATTERN, \
-                         pod:busiest, cgroup:PATH, pid:N or tree:N";
+                         pod:busiest, pod:uid=UID, cgroup:PATH, pid:N or tree:N";
 
 /// The longest path or pattern; the kernel's paths end at 4096 bytes.
 const LONGEST: usize = 4096;
@@ -112,12 +126,21 @@ fn neighbour(choice: &str) -> Option<Neighbour> {
         None => (choice == "busiest").then_some(Neighbour::Busiest),
         Some(("name", text)) => pattern(text).map(Neighbour::Name),
         Some(("command", text)) => pattern(text).map(Neighbour::Command),
+        Some(("uid", text)) => is_uid(text).then(|| Neighbour::Uid(text.to_ascii_lowercase())),
         Some(("env", text)) => {
             let (name, value) = text.split_once('=')?;
             Some(Neighbour::Environment(pattern(name)?, pattern(value)?))
         }
         Some(_) => None,
     }
+}
+
+/// Whether it may be a pod's UID: that of an object, 8-4-4-4-12 hexadecimal digits, or of a pod from a file of the
+/// node, 32 digits.
+pub(crate) fn is_uid(text: &str) -> bool {
+    let is_hexadecimal = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let lengths = text.split('-').map(str::len);
+    text.split('-').all(is_hexadecimal) && (lengths.clone().eq([8, 4, 4, 4, 12]) || lengths.eq([32]))
 }
 
 /// Whether a path only goes down. A path of the kernel has no `.` either.
@@ -138,6 +161,7 @@ impl fmt::Display for Scope {
             Self::Pod(Neighbour::Command(pattern)) => write!(f, "pod:command={pattern}"),
             Self::Pod(Neighbour::Environment(name, pattern)) => write!(f, "pod:env={name}={pattern}"),
             Self::Pod(Neighbour::Busiest) => f.write_str("pod:busiest"),
+            Self::Pod(Neighbour::Uid(uid)) => write!(f, "pod:uid={uid}"),
             Self::Cgroup(path) => write!(f, "cgroup:{path}"),
             Self::Pid(pid) => write!(f, "pid:{pid}"),
             Self::Tree(pid) => write!(f, "tree:{pid}"),
@@ -230,6 +254,8 @@ mod tests {
             "pod:command=train.py --epochs=3",
             "pod:env=RANK=0",
             "pod:busiest",
+            "pod:uid=8fb8cf5b-a18e-4d6e-9e1e-0a6f5e0f7c11",
+            "pod:uid=0123456789abcdef0123456789abcdef",
             "cgroup:/system.slice/train.service",
             "pid:7",
             "tree:4294967295",
@@ -253,6 +279,10 @@ mod tests {
             "pod:env=A",
             "pod:env==x",
             "pod:colour=red",
+            "pod:uid=",
+            "pod:uid=train-0",
+            "pod:uid=8fb8cf5b-a18e-4d6e-9e1e-0a6f5e0f7c1/",
+            "pod:uid=../../../../../../../../../../..",
             "cgroup:",
             "cgroup:..",
             "cgroup:/a/../b",

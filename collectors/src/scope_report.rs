@@ -24,12 +24,15 @@ pub struct Explanation {
 pub struct Measured {
     /// The scope that it belongs to, as it was written.
     pub scope: String,
-    /// `cgroup`, or `processes` where they are summed one by one: degraded, since it misses what ends.
+    /// `cgroup`; `processes` where they are summed one by one: degraded, since it misses what ends; `task` by the
+    /// metadata endpoint of an ECS task.
     pub mode: &'static str,
-    /// `v1`, `v2` or `hybrid`.
+    /// `v1`, `v2`, `hybrid`, or `unknown` for a task.
     pub version: &'static str,
-    /// The cgroup's path, as the kernel says it.
+    /// The cgroup's path, as the kernel says it; the name of a task's container.
     pub path: String,
+    /// In which of several ways it was found; `None` where there is one.
+    pub how: Option<&'static str>,
     /// The files that are read at every tick.
     pub files: Vec<PathBuf>,
     /// What stands for `/` in the paths of its file systems.

@@ -7,6 +7,7 @@ pub(crate) mod browser;
 #[cfg(feature = "cloudwatch")]
 pub(crate) mod cloudwatch;
 pub(crate) mod container;
+pub(crate) mod group;
 pub(crate) mod guest;
 pub(crate) mod http;
 pub(crate) mod kernel;
@@ -21,6 +22,7 @@ pub(crate) mod rootfs;
 pub(crate) mod scrapes;
 pub(crate) mod seccomp;
 pub(crate) mod siblings;
+pub(crate) mod task;
 pub(crate) mod tmux;
 pub(crate) mod wait;
 

@@ -151,7 +151,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         help: "Measure CPU, memory and disk of this: host, container, pod, cgroup:PATH, pid:N, tree:N, or auto; give \
                it several times for the sum (in the environment between commas)",
         expected: "auto, host, container, pod, pod:name=PATTERN, pod:command=PATTERN, pod:env=NAME=PATTERN, \
-                   pod:busiest, cgroup:PATH (without '.' and '..'), pid:N or tree:N",
+                   pod:busiest, pod:uid=UID, cgroup:PATH (without '.' and '..'), pid:N or tree:N",
         set: |values, text| {
             values.scopes.push(text.parse().ok()?);
             Some(())

@@ -42,6 +42,11 @@ fn failure(scope: &str) -> (&'static str, &'static str) {
     match scope.split_once(':').map_or(scope, |(form, _)| form) {
         "cgroup" => ("cgroup_unreadable", "see which cgroups there are: find /sys/fs/cgroup -type d"),
         "pid" | "tree" => ("process_unreadable", "give the number of a process that runs: ps -e"),
+        "pod" if scope.starts_with("pod:uid=") => (
+            "pod_unreadable",
+            "mount the node's /sys/fs/cgroup read-only, and take the UID from: kubectl get pod NAME -o \
+             jsonpath={.metadata.uid}",
+        ),
         "pod" => ("pod_unreadable", "see which processes there are, and whose: cat /proc/[0-9]*/cgroup"),
         _ => (
             "container_unreadable",
@@ -57,7 +62,14 @@ fn limit(value: &str, bound: &Bound) -> String {
 /// One cgroup, or the processes that stand for it.
 fn group(group: &Measured) -> Finding {
     let folders: Vec<String> = group.files.iter().map(|file| file.display().to_string()).collect();
-    let found = format!("{}: {} {} of {}", group.scope, group.mode, group.path, group.version);
+    let mut found = format!("{}: {} {}", group.scope, group.mode, group.path);
+    // A task's endpoint does not say.
+    if group.version != "unknown" {
+        found += &format!(" of {}", group.version);
+    }
+    if let Some(how) = group.how {
+        found += &format!(", {how}");
+    }
     match &group.hint {
         // Processes have no files of the cgroup.
         None if folders.is_empty() => Finding::ok(SUBJECT, found),
@@ -78,6 +90,7 @@ mod tests {
             mode: "processes",
             version: "v2",
             path: "/../algorithm".into(),
+            how: None,
             files: Vec::new(),
             root: None,
             cores: None,
@@ -90,7 +103,10 @@ mod tests {
             ("pod: processes /../algorithm of v2: not ours", Some("degraded"))
         );
         (measured.mode, measured.hint, measured.files) = ("cgroup", None, vec!["/a".into(), "/b".into()]);
-        assert_eq!(group(&measured).found, "pod: cgroup /../algorithm of v2: /a, /b");
+        measured.how = Some("in a mount");
+        assert_eq!(group(&measured).found, "pod: cgroup /../algorithm of v2, in a mount: /a, /b");
+        (measured.mode, measured.version, measured.files) = ("task", "unknown", Vec::new());
+        assert_eq!(group(&measured).found, "pod: task /../algorithm, in a mount");
     }
 
     #[test]
@@ -104,5 +120,6 @@ mod tests {
         ] {
             assert_eq!(failure(&scope.to_string()).0, cause);
         }
+        assert!(failure("pod:uid=8fb8cf5b-a18e-4d6e-9e1e-0a6f5e0f7c11").1.contains("metadata.uid"));
     }
 }

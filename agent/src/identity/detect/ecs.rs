@@ -1,38 +1,37 @@
 //! In a task of ECS or Fargate: its metadata endpoint, version 4.
 //!
-//! It is asked only if its variable is set, which the platform does, and only where that leads: a link-local address
-//! (or loopback, as ECS's local endpoints have it), over plain HTTP, for a second at most.
+//! It is asked only if its variable is set, which the platform does, and only where [`TaskEndpoint`] lets that lead.
 //!
 //! Source: Amazon ECS's developer guide, "Amazon ECS task metadata endpoint version 4".
 
-use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
-
+use hostgauge_collectors::{CollectError, Reason, TaskEndpoint};
 use serde_json::Value;
 
 use super::Places;
 use super::file;
 use super::source::{Figure, Platform, Silence, Source, excerpt};
 
-const VARIABLE: &str = "ECS_CONTAINER_METADATA_URI_V4";
-const PATIENCE: Duration = Duration::from_secs(1);
+const VARIABLE: &str = TaskEndpoint::VARIABLE;
 
 /// The task's family is its name; tasks are not counted, but each has an id.
 pub(super) fn source(places: &Places<'_>) -> Source {
     Source::variable(Platform::Ecs, VARIABLE, places.variable(VARIABLE), |source, uri| {
-        let task = match Endpoint::parse(uri) {
-            Some(endpoint) => endpoint.get("/task"),
-            None => {
-                let expected = "expected http:// and a link-local address, such as http://169.254.170.2/v4/ID";
-                return source.malformed(format!("{}, {expected}", excerpt(uri)));
-            }
+        let Some(endpoint) = TaskEndpoint::parse(uri) else {
+            return source.malformed(format!("{}, expected {}", excerpt(uri), TaskEndpoint::EXPECTED));
         };
-        match task {
+        let task = endpoint.get("/task").map_err(|error| silence(&error));
+        match task.and_then(|text| file::parse_json(&text)) {
             Ok(task) => tell(source, &task),
             Err(why) => source.silent(why),
         }
     })
+}
+
+fn silence(error: &CollectError) -> Silence {
+    match error.reason() {
+        Reason::Malformed => Silence::Malformed(error.to_string()),
+        _ => Silence::Unreadable(error.to_string()),
+    }
 }
 
 fn tell(source: Source, task: &Value) -> Source {
@@ -46,75 +45,11 @@ fn tell(source: Source, task: &Value) -> Source {
     }
 }
 
-struct Endpoint<'a> {
-    address: SocketAddr,
-    path: &'a str,
-}
-
-impl<'a> Endpoint<'a> {
-    fn parse(uri: &'a str) -> Option<Self> {
-        let rest = uri.strip_prefix("http://")?;
-        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let address: SocketAddr = match host.parse::<IpAddr>() {
-            Ok(ip) => (ip, 80).into(),
-            Err(_) => host.parse().ok()?,
-        };
-        let is_local = match address.ip() {
-            IpAddr::V4(ip) => ip.is_link_local() || ip.is_loopback(),
-            IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.is_loopback(),
-        };
-        let plain = path.bytes().all(|byte| byte.is_ascii_graphic());
-        (is_local && plain).then_some(Self { address, path: path.trim_end_matches('/') })
-    }
-
-    /// The JSON object at a path below the endpoint.
-    fn get(&self, below: &str) -> Result<Value, Silence> {
-        let end = Instant::now() + PATIENCE;
-        let text = self.exchange(below, end).map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
-                Silence::Unreadable(format!("no answer within {}s", PATIENCE.as_secs()))
-            }
-            _ => Silence::Unreadable(error.to_string()),
-        })?;
-        let malformed = |what: &str| Silence::Malformed(format!("its answer: {what}"));
-        let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| malformed("expected an HTTP response"))?;
-        let status = head.split(' ').nth(1).unwrap_or_default();
-        if status != "200" {
-            return Err(Silence::Unreadable(format!("it answered with status {}, expected 200", excerpt(status))));
-        }
-        file::parse_json(body)
-    }
-
-    /// One exchange of HTTP/1.0, in which the end of the connection is that of the answer.
-    fn exchange(&self, below: &str, end: Instant) -> std::io::Result<String> {
-        let left = || match end.saturating_duration_since(Instant::now()) {
-            Duration::ZERO => Err(std::io::ErrorKind::TimedOut.into()),
-            left => Ok(left),
-        };
-        let mut stream = TcpStream::connect_timeout(&self.address, left()?)?;
-        stream.set_write_timeout(Some(left()?))?;
-        let Self { address, path } = self;
-        let request = format!("GET {path}{below} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\r\n");
-        stream.write_all(request.as_bytes())?;
-        let (mut answer, mut part) = (Vec::new(), [0; 4096]);
-        loop {
-            let left: std::io::Result<Duration> = left();
-            stream.set_read_timeout(Some(left?))?;
-            match stream.read(&mut part)? {
-                0 => return Ok(String::from_utf8_lossy(&answer).into_owned()),
-                read => answer.extend_from_slice(part.get(..read).unwrap_or_default()),
-            }
-            if answer.len() as u64 > file::LIMIT {
-                return Err(std::io::Error::other(format!("more than {} bytes", file::LIMIT)));
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::identity::detect::tests::Given;
+    use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
     /// Serves one client: an answer, or silence until the client has gone.
@@ -163,24 +98,5 @@ mod tests {
         assert!(answers("garbage").contains("expected an HTTP response"));
         let silence = asked(&serve(None)).silence.expect("a reason").to_string();
         assert!(silence.contains("no answer within 1s"), "{silence}");
-    }
-
-    #[test]
-    fn nobody_is_asked_but_a_local_address() {
-        for uri in [
-            "https://169.254.170.2/v4/a",
-            "http://example.org/v4/a",
-            "http://10.0.0.1/v4/a",
-            "http://169.254.170.2:x/",
-            "http://169.254.170.2@10.0.0.1/",
-            "http://127.0.0.1/ a",
-            "",
-            "169.254.170.2",
-        ] {
-            assert!(Endpoint::parse(uri).is_none(), "{uri}");
-        }
-        for uri in ["http://169.254.170.2/v4/a", "http://169.254.170.2", "http://127.0.0.1:51678/v4/a/"] {
-            assert!(Endpoint::parse(uri).is_some(), "{uri}");
-        }
     }
 }

@@ -10,6 +10,7 @@ use crate::catalogue::{
 };
 use crate::error::{CollectError, Reason};
 use crate::linux::cgroup::group::{Group, SHORTEST, Source};
+use crate::linux::cgroup::limits::{shared_cores, shared_memory};
 use crate::linux::cgroup::machine::Machine;
 use crate::linux::cgroup::pressure;
 use crate::linux::cgroup::reading::{
@@ -176,7 +177,7 @@ impl Scoped {
         }
     }
 
-    fn groups(&self) -> impl Iterator<Item = &Group> {
+    fn groups(&self) -> impl Iterator<Item = &Group> + Clone {
         groups(&self.targets)
     }
 
@@ -191,7 +192,7 @@ impl Scoped {
                     match is_impossible(used, elapsed, self.machine.cores) {
                         false => Some(percent(used as f64, elapsed as f64)),
                         true => {
-                            self.rejected += 1;
+                            self.rejected += u64::from(group.is_new);
                             outcome = Err(impossible(group, used, elapsed, self.machine.cores));
                             None
                         }
@@ -265,7 +266,8 @@ impl Scoped {
             let now = now.filter(|_| whole);
             match &mut row.total {
                 Some(total) => {
-                    let grown = groups(targets).filter_map(growth).fold(0, u64::saturating_add);
+                    let new = groups(targets).filter(|group| group.is_new);
+                    let grown = new.filter_map(growth).fold(0, u64::saturating_add);
                     *total = total.saturating_add(grown);
                 }
                 none => *none = now,
@@ -282,7 +284,7 @@ impl Scoped {
         self.machine.refresh();
         let mut failures = Vec::new();
         for target in &mut self.targets {
-            if let Err(error) = target.find(&self.roots, &mut self.buffer) {
+            if let Err(error) = target.find_patiently(&self.roots, &mut self.buffer) {
                 failures.push((target.name.clone(), error.to_string()));
             } else if let Err(error) = target.read(&self.roots, &mut self.buffer) {
                 failures.push((target.name.clone(), error.to_string()));
@@ -304,8 +306,9 @@ impl Scoped {
             Measured {
                 scope: name.to_owned(),
                 mode: group.found.mode(),
-                version: group.found.places.version(),
-                path: group.found.places.path().to_owned(),
+                version: group.found.version(),
+                path: group.found.path().to_owned(),
+                how: group.found.how,
                 files: group.paths().collect(),
                 root: group.found.root.clone(),
                 cores,
@@ -323,7 +326,7 @@ impl Scoped {
     }
 }
 
-fn groups(targets: &[Target]) -> impl Iterator<Item = &Group> {
+fn groups(targets: &[Target]) -> impl Iterator<Item = &Group> + Clone {
     targets.iter().flat_map(|target| &target.groups).filter(|group| !group.inner)
 }
 
@@ -345,25 +348,28 @@ fn impossible(group: &Group, used: u64, elapsed: u64, cores: Option<f64>) -> Col
     CollectError::new(Reason::Malformed, message)
 }
 
-/// N: what the groups together may use.
-fn cores<'a>(groups: impl Iterator<Item = &'a Group>, online: Option<f64>) -> Option<f64> {
+/// N: what the groups together may use, which an ancestor of all of them may bound.
+fn cores<'a>(groups: impl Iterator<Item = &'a Group> + Clone, online: Option<f64>) -> Option<f64> {
     let of_group = |group: &Group| match (group.limits.cores(), online) {
         (Some((limit, _)), Some(online)) => Some(limit.min(online)),
         (limit, online) => limit.map(|(limit, _)| limit).or(online),
     };
-    let sum = groups.map(of_group).sum::<Option<f64>>()?;
-    Some(online.map_or(sum, |online| sum.min(online))).filter(|cores| *cores > 0.0)
+    let sum = groups.clone().map(of_group).sum::<Option<f64>>()?;
+    let shared = shared_cores(groups.map(|group| &group.limits)).map(|(cores, _)| cores);
+    Some([online, shared].into_iter().flatten().fold(sum, f64::min)).filter(|cores| *cores > 0.0)
 }
 
 fn of_group(group: &Group) -> Option<u64> {
     [group.limits.memory().map(|(bytes, _)| bytes), group.now.hierarchical_limit].into_iter().flatten().min()
 }
 
-/// The memory that the groups together may use.
-fn memory_limit<'a>(groups: impl Iterator<Item = &'a Group>, total: Option<u64>) -> Option<f64> {
+/// The memory that the groups together may use, which an ancestor of all of them may bound.
+fn memory_limit<'a>(groups: impl Iterator<Item = &'a Group> + Clone, total: Option<u64>) -> Option<f64> {
     let limit = |group| [of_group(group), total].into_iter().flatten().min().map(|bytes| bytes as f64);
-    let sum = groups.map(limit).sum::<Option<f64>>()?;
-    Some(total.map_or(sum, |total| sum.min(total as f64))).filter(|bytes| *bytes > 0.0)
+    let sum = groups.clone().map(limit).sum::<Option<f64>>()?;
+    let shared = shared_memory(groups.map(|group| &group.limits)).map(|(bytes, _)| bytes);
+    let bounds = [total, shared].into_iter().flatten().map(|bytes| bytes as f64);
+    Some(bounds.fold(sum, f64::min)).filter(|bytes| *bytes > 0.0)
 }
 
 fn cores_from(groups: &[&Group], value: f64) -> String {
@@ -372,7 +378,10 @@ fn cores_from(groups: &[&Group], value: f64) -> String {
             Some((_, file)) => file.display().to_string(),
             None => "the cores online".into(),
         },
-        _ => "the sum of the scopes', no more than the cores online".into(),
+        several => match shared_cores(several.iter().map(|group| &group.limits)).filter(|(limit, _)| *limit == value) {
+            Some((_, file)) => file.display().to_string(),
+            None => "the sum of the scopes', no more than the cores online".into(),
+        },
     }
 }
 
@@ -385,7 +394,12 @@ fn memory_from(groups: &[&Group], value: f64) -> String {
             }
             None => "MemTotal in /proc/meminfo".into(),
         },
-        _ => "the sum of the scopes', no more than MemTotal".into(),
+        several => {
+            match shared_memory(several.iter().map(|group| &group.limits)).filter(|(limit, _)| *limit as f64 == value) {
+                Some((_, file)) => file.display().to_string(),
+                None => "the sum of the scopes', no more than MemTotal".into(),
+            }
+        }
     }
 }
 

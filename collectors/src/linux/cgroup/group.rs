@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -11,7 +11,8 @@ use crate::error::{CollectError, Reason};
 use crate::linux::cgroup::limits::Limits;
 use crate::linux::cgroup::locate::Places;
 use crate::linux::cgroup::processes::{self, Process, Units};
-use crate::linux::cgroup::reading::{Item, Parse, Reading, read_held};
+use crate::linux::cgroup::reading::{CPU_NANOSECONDS, Item, Parse, Reading, read_held};
+use crate::linux::cgroup::task::{Container, Newest};
 use crate::linux::cgroup::{cpu, io as block_io, memory, pressure};
 use crate::sample::{Device, Roots};
 use crate::scope_report::Hint;
@@ -26,6 +27,8 @@ pub(super) struct Found {
     pub root: Option<PathBuf>,
     /// Why it is not read as it should be.
     pub hint: Option<Hint>,
+    /// In which of several ways it was found.
+    pub how: Option<&'static str>,
 }
 
 /// What is read.
@@ -37,17 +40,32 @@ pub(super) enum Source {
     Tree { pid: u32, start: u64 },
     /// The processes whose /proc/PID/cgroup says this.
     Members(String),
+    /// The statistics of a container of an ECS task.
+    Task(Container),
 }
 
 impl Found {
     /// Whether it is the same group, perhaps seen through another of its processes.
     pub(super) fn is(&self, other: &Self) -> bool {
-        let name = |found: &Self| (found.places.path().to_owned(), found.places.version());
-        self.source == other.source && name(self) == name(other)
+        self.source == other.source && (self.path(), self.version()) == (other.path(), other.version())
     }
 
     pub(super) fn mode(&self) -> &'static str {
-        if self.source == Source::Cgroup { "cgroup" } else { "processes" }
+        match self.source {
+            Source::Cgroup => "cgroup",
+            Source::Task(_) => "task",
+            Source::Tree { .. } | Source::Members(_) => "processes",
+        }
+    }
+
+    /// The version of its cgroup; a task's endpoint does not say.
+    pub(super) fn version(&self) -> &'static str {
+        if let Source::Task(_) = self.source { "unknown" } else { self.places.version() }
+    }
+
+    /// The cgroup's path, or the name in the task definition.
+    pub(super) fn path(&self) -> &str {
+        if let Source::Task(container) = &self.source { &container.name } else { self.places.path() }
     }
 }
 
@@ -81,6 +99,10 @@ pub(super) struct Group {
     pub gone: bool,
     /// Whether it lies inside another group that is counted.
     pub inner: bool,
+    /// Whether `now` was measured since the tick before: a task's endpoint measures once a second only.
+    pub is_new: bool,
+    /// When the endpoint measured it, and since when that is the newest.
+    measured: Option<(u64, Instant)>,
     /// What it should have and has not.
     lacking: Option<CollectError>,
     at: Option<Instant>,
@@ -95,9 +117,14 @@ impl Group {
             Source::Cgroup => open_files(&found.places, buffer)?,
             _ => (Vec::new(), None),
         };
-        let mut limits = Limits::open(&found.places);
+        let mut limits = match &found.source {
+            Source::Task(container) => {
+                Limits::stated(container.newest().map(|newest| newest.statistics.limits.clone())?)
+            }
+            _ => Limits::open(&found.places),
+        };
         limits.refresh(buffer)?;
-        let info = Device::new([scope, found.mode(), found.places.version(), found.places.path()]);
+        let info = Device::new([scope, found.mode(), found.version(), found.path()]);
         Ok(Self {
             found,
             info,
@@ -109,6 +136,8 @@ impl Group {
             done: false,
             gone: false,
             inner: false,
+            is_new: true,
+            measured: None,
             lacking,
             at: None,
             files,
@@ -128,11 +157,16 @@ impl Group {
 
     /// Moves the reading before into the past.
     #[cfg(test)]
-    pub(super) fn age(&mut self, by: std::time::Duration) {
+    pub(super) fn age(&mut self, by: Duration) {
         self.at = self.at.and_then(|at| at.checked_sub(by));
     }
 
     fn take(&mut self, roots: &Roots, buffer: &mut Vec<u8>) -> Result<(), Gone> {
+        if let Source::Task(container) = &self.found.source {
+            let newest = container.newest().map_err(Gone)?;
+            self.take_statistics(&newest);
+            return Ok(());
+        }
         std::mem::swap(&mut self.now, &mut self.before);
         self.now.clear();
         let (base, start) = (self.at.take(), Instant::now());
@@ -157,10 +191,39 @@ impl Group {
                 self.units.sum(&members, &mut self.now);
                 middle(start)
             }
+            Source::Task(_) => start,
         };
         self.elapsed_nanoseconds = base.and_then(|base| at.duration_since(base).as_nanos().try_into().ok());
         self.at = Some(at);
         Ok(())
+    }
+
+    /// A measurement by another's clock: its own time stamps are the interval, unless they contradict ours.
+    fn take_statistics(&mut self, newest: &Newest) {
+        self.done = true;
+        let (read, since) = (newest.statistics.read, newest.since);
+        self.is_new = self.measured.is_none_or(|(before, _)| before != read);
+        if !self.is_new {
+            return;
+        }
+        std::mem::swap(&mut self.now, &mut self.before);
+        self.now.clone_from(&newest.statistics.reading);
+        self.elapsed_nanoseconds = match (self.measured, newest.statistics.before) {
+            (Some((before, at)), _) => {
+                let by_ours = since.saturating_duration_since(at);
+                let by_theirs = read.checked_sub(before).map(Duration::from_nanos);
+                by_theirs
+                    .filter(|theirs| theirs.abs_diff(by_ours) < DOUBT)
+                    .and_then(|theirs| theirs.as_nanos().try_into().ok())
+            }
+            (None, Some((before, used))) => {
+                self.before.clear();
+                self.before.counters[CPU_NANOSECONDS] = Some(used);
+                Some(read - before)
+            }
+            (None, None) => None,
+        };
+        self.measured = Some((read, since));
     }
 
     fn read_files(&mut self, start: Instant, buffer: &mut Vec<u8>) -> Result<Instant, Gone> {
@@ -195,6 +258,10 @@ impl Group {
         self.elapsed_nanoseconds.filter(|elapsed| *elapsed >= SHORTEST)
     }
 }
+
+/// A clock that differs from ours by so much over an interval was set: the endpoint measures once a second and is asked
+/// as often, so that a measurement may be so old when it is first seen.
+const DOUBT: Duration = Duration::from_secs(3);
 
 /// A tick of the scheduler at CONFIG_HZ=100, the coarsest there is.
 pub(super) const SHORTEST: u64 = 10_000_000;
@@ -240,6 +307,17 @@ fn open_files(places: &Places, buffer: &mut Vec<u8>) -> Result<(Vec<Held>, Optio
         Some(error) if files.iter().all(|held| !held.required) => Err(error),
         lacking => Ok((files, lacking)),
     }
+}
+
+/// What the files of a cgroup say now, as far as they can be read.
+pub(super) fn look(places: &Places) -> Reading {
+    let (mut reading, mut buffer) = (Reading::default(), Vec::new());
+    for held in open_files(places, &mut buffer).map(|(files, _)| files).unwrap_or_default() {
+        if let Ok(text) = read_held(&held.file, &mut buffer) {
+            let _ = (held.parse)(text, &mut reading);
+        }
+    }
+    reading
 }
 
 fn open_item(item: &Item, folder: Option<&std::path::Path>, buffer: &mut Vec<u8>) -> Result<Held, CollectError> {

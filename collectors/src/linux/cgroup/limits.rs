@@ -12,12 +12,19 @@ use crate::error::Reason;
 use crate::linux::cgroup::locate::{Place, Places};
 use crate::linux::cgroup::reading::{number, read_held};
 
-/// A limit file that is held open.
+/// A limit file that is held open, and what it said.
 #[derive(Debug)]
 struct Held {
     file: File,
-    path: PathBuf,
     kind: Kind,
+    said: Said,
+}
+
+/// A limit, and the file or the words that say so.
+#[derive(Debug)]
+struct Said {
+    by: PathBuf,
+    limit: Limit,
 }
 
 #[derive(Debug)]
@@ -32,12 +39,11 @@ enum Kind {
     Memory,
 }
 
-/// The least limits, and the file that set each.
+/// Every limit of a group, its ancestors' included. The least counts.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     held: Vec<Held>,
-    cores: Option<(f64, usize)>,
-    memory: Option<(u64, usize)>,
+    stated: Vec<Said>,
 }
 
 impl Limits {
@@ -46,7 +52,7 @@ impl Limits {
         let mut held = Vec::new();
         let mut hold = |path: PathBuf, kind: Kind| {
             if let Ok(file) = File::open(&path) {
-                held.push(Held { file, path, kind });
+                held.push(Held { file, kind, said: Said { by: path, limit: Limit::None } });
             }
         };
         let upwards = |place: Option<&Place>| -> Vec<PathBuf> {
@@ -73,45 +79,84 @@ impl Limits {
         if let Some(list) = lists.into_iter().find(|path| path.exists()) {
             hold(list, Kind::Cpuset);
         }
-        Self { held, ..Self::default() }
+        Self { held, stated: Vec::new() }
+    }
+
+    /// Limits that are no files.
+    pub(super) fn stated(limits: Vec<(String, Limit)>) -> Self {
+        let stated = limits.into_iter().map(|(by, limit)| Said { by: by.into(), limit }).collect();
+        Self { held: Vec::new(), stated }
     }
 
     /// Reads them anew.
     pub(super) fn refresh(&mut self, buffer: &mut Vec<u8>) -> Result<(), CollectError> {
-        (self.cores, self.memory) = (None, None);
-        for (index, held) in self.held.iter().enumerate() {
+        let mut outcome = Ok(());
+        for held in &mut self.held {
+            held.said.limit = Limit::None;
             match held.read(buffer) {
-                Ok(Limit::Cores(cores)) if self.cores.is_none_or(|(least, _)| cores < least) => {
-                    self.cores = Some((cores, index));
-                }
-                Ok(Limit::Bytes(bytes)) if self.memory.is_none_or(|(least, _)| bytes < least) => {
-                    self.memory = Some((bytes, index));
-                }
-                Ok(_) => {}
+                Ok(limit) => held.said.limit = limit,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    let message = format!("{}: {error}", held.path.display());
-                    return Err(CollectError::new(Reason::Malformed, message));
+                    let message = format!("{}: {error}", held.said.by.display());
+                    outcome = outcome.and(Err(CollectError::new(Reason::Malformed, message)));
                 }
                 // The group ends; whoever reads its counters finds out.
                 Err(_) => {}
             }
         }
-        Ok(())
+        outcome
     }
 
-    /// Cores, with fractions, and the file that says so.
+    fn said(&self) -> impl Iterator<Item = &Said> {
+        self.held.iter().map(|held| &held.said).chain(&self.stated)
+    }
+
+    /// Cores, with fractions, and what says so.
     pub(super) fn cores(&self) -> Option<(f64, &Path)> {
-        self.cores.and_then(|(cores, index)| Some((cores, self.held.get(index)?.path.as_path())))
+        least_cores(self.said())
     }
 
-    /// Bytes, and the file that says so.
+    /// Bytes, and what says so.
     pub(super) fn memory(&self) -> Option<(u64, &Path)> {
-        self.memory.and_then(|(bytes, index)| Some((bytes, self.held.get(index)?.path.as_path())))
+        least_memory(self.said())
     }
 }
 
+/// The cores that several groups may use together, and what says so; `None` where they have no ancestor in common that
+/// has a limit.
+pub(super) fn shared_cores<'a>(all: impl Iterator<Item = &'a Limits> + Clone) -> Option<(f64, &'a Path)> {
+    least_cores(shared(all))
+}
+
+/// The same for memory, in bytes.
+pub(super) fn shared_memory<'a>(all: impl Iterator<Item = &'a Limits> + Clone) -> Option<(u64, &'a Path)> {
+    least_memory(shared(all))
+}
+
+/// What is a limit of every one of them: that of an ancestor.
+fn shared<'a>(all: impl Iterator<Item = &'a Limits> + Clone) -> impl Iterator<Item = &'a Said> {
+    let has = |other: &Limits, said: &Said| other.said().any(|one| one.by.as_os_str() == said.by.as_os_str());
+    let first = all.clone().next();
+    first.into_iter().flat_map(Limits::said).filter(move |said| all.clone().skip(1).all(|other| has(other, said)))
+}
+
+fn least_cores<'a>(said: impl Iterator<Item = &'a Said>) -> Option<(f64, &'a Path)> {
+    let cores = said.filter_map(|said| match said.limit {
+        Limit::Cores(cores) => Some((cores, said.by.as_path())),
+        _ => None,
+    });
+    cores.min_by(|(a, _), (b, _)| a.total_cmp(b))
+}
+
+fn least_memory<'a>(said: impl Iterator<Item = &'a Said>) -> Option<(u64, &'a Path)> {
+    let memory = said.filter_map(|said| match said.limit {
+        Limit::Bytes(bytes) => Some((bytes, said.by.as_path())),
+        _ => None,
+    });
+    memory.min_by_key(|(bytes, _)| *bytes)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Limit {
+pub(super) enum Limit {
     None,
     Cores(f64),
     Bytes(u64),

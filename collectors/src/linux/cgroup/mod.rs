@@ -1,6 +1,7 @@
 //! Scopes that are not the machine: cgroups of version 1, 2 or both, the containers of a pod, processes in sum.
 
 mod auto;
+mod beside;
 mod collector;
 mod cpu;
 mod group;
@@ -10,11 +11,14 @@ mod locate;
 mod machine;
 mod memory;
 mod mounts;
+mod node;
 mod pod;
 mod pressure;
 mod processes;
 mod reading;
 mod target;
+mod task;
+mod task_statistics;
 #[cfg(test)]
 mod tests;
 

@@ -6,8 +6,7 @@ use std::path::Path;
 
 use crate::error::{CollectError, Reason};
 use crate::linux::cgroup::auto;
-use crate::linux::cgroup::cpu;
-use crate::linux::cgroup::group::{Found, Source};
+use crate::linux::cgroup::group::{self, Found, Source};
 use crate::linux::cgroup::locate::{self, Places, path_in};
 use crate::linux::cgroup::processes;
 use crate::linux::cgroup::reading::{CPU_NANOSECONDS, Reading};
@@ -15,30 +14,48 @@ use crate::sample::Roots;
 use crate::scope::Neighbour;
 use crate::scope_report::Hint;
 
-/// A cgroup that is not ours, and the processes in it.
+const HOW: Option<&str> = Some("through the shared process namespace");
+
+/// The processes of a container that is not ours.
 #[derive(Debug)]
-struct Neighbours {
+pub(super) struct Neighbours {
     membership: String,
     pids: Vec<u32>,
 }
 
-/// The chosen containers beside us.
-pub(super) fn find(roots: &Roots, choice: &Neighbour) -> Result<Vec<Found>, CollectError> {
-    if auto::is_first_namespace(&roots.procfs, "pid") {
+/// Every container whose processes can be seen beside ours.
+pub(super) fn neighbours(roots: &Roots) -> Result<Vec<Neighbours>, CollectError> {
+    if auto::is_first_namespace(&roots.procfs, "pid") || is_outer(&roots.procfs) {
         return Err(CollectError::new(
             Reason::Missing,
             "scope pod: this is the machine's own process namespace, not a pod's \
-             (expected shareProcessNamespace: true; for a container of this machine give cgroup:PATH)",
+             (expected shareProcessNamespace: true; for a pod of this machine give pod:uid=UID, for another container \
+             cgroup:PATH)",
         ));
     }
     let own = locate::read(&roots.procfs.join("self/cgroup"))?;
-    let mut found = Vec::new();
-    let (mut seen, mut refused) = (0, None);
-    for neighbour in all(&roots.procfs, &own) {
-        seen += 1;
-        if matches!(choice, Neighbour::Environment(..)) {
-            refused = refused.or_else(|| neighbour.hides_its_environment(&roots.procfs));
-        }
+    let all = all(&roots.procfs, &own);
+    if all.is_empty() {
+        let message = "scope pod: no process of another container can be seen (expected shareProcessNamespace: true in \
+                       the pod, or a mount of the machine's cgroups, and a container that runs)";
+        return Err(CollectError::new(Reason::Missing, message));
+    }
+    Ok(all)
+}
+
+/// Whether a procfs shows more than our own process namespace: the machine's, mounted into a container.
+fn is_outer(procfs: &Path) -> bool {
+    let status = locate::read(&procfs.join("self/status")).unwrap_or_default();
+    let row = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    row.is_some_and(|numbers| numbers.split_ascii_whitespace().count() > 1)
+}
+
+/// The chosen among containers.
+pub(super) fn choose(roots: &Roots, all: Vec<Neighbours>, choice: &Neighbour) -> Result<Vec<Found>, CollectError> {
+    let (mut found, seen) = (Vec::new(), all.len());
+    let mut refused = None;
+    for neighbour in all {
+        refused = refused.or_else(|| neighbour.hides(&roots.procfs, choice));
         if neighbour.is_chosen(&roots.procfs, choice) {
             let one = neighbour.locate(roots)?;
             // A container with cgroups of its own inside is one container.
@@ -47,64 +64,58 @@ pub(super) fn find(roots: &Roots, choice: &Neighbour) -> Result<Vec<Found>, Coll
             }
         }
     }
-    match (found.is_empty(), seen) {
-        (false, _) => {}
-        (true, 0) => {
-            let message = "scope pod: no process of another container can be seen (expected shareProcessNamespace: true \
-                           in the pod, and a container that runs)";
-            return Err(CollectError::new(Reason::Missing, message));
-        }
-        (true, seen) => {
-            let message = format!("scope pod: none of the {seen} containers beside this one is the one looked for");
-            return Err(refused.unwrap_or_else(|| CollectError::new(Reason::Missing, message)));
-        }
+    if found.is_empty() { Err(refused.unwrap_or_else(|| none_of(seen))) } else { Ok(found) }
+}
+
+pub(super) fn none_of(seen: usize) -> CollectError {
+    let message = format!("scope pod: none of the {seen} containers beside this one is the one looked for");
+    CollectError::new(Reason::Missing, message)
+}
+
+/// The one that has used most CPU time so far.
+pub(super) fn busiest(roots: &Roots, mut found: Vec<Found>) -> Vec<Found> {
+    match found.iter().enumerate().max_by_key(|(_, one)| used(roots, one)).map(|(index, _)| index) {
+        Some(busiest) => vec![found.swap_remove(busiest)],
+        None => found,
     }
-    if *choice == Neighbour::Busiest
-        && let Some(busiest) = found.iter().enumerate().max_by_key(|(_, one)| used(roots, one)).map(|(index, _)| index)
-    {
-        found = vec![found.swap_remove(busiest)];
-    }
-    Ok(found)
 }
 
 /// The CPU time so far.
 fn used(roots: &Roots, found: &Found) -> u64 {
-    let mut reading = Reading::default();
-    let item = if found.places.v1("cpuacct").is_some() { cpu::V1.first() } else { cpu::V2.first() };
-    let place = found.places.v1("cpuacct").or(found.places.v2());
-    match (&found.source, item, place) {
-        (Source::Cgroup, Some(item), Some(place)) => {
-            let file = item.names.first().map(|name| place.folder.join(name));
-            if let Some(text) = file.and_then(|file| locate::read(&file).ok()) {
-                let _ = (item.parse)(&text, &mut reading);
-            }
-        }
-        (Source::Members(membership), ..) => {
+    let reading = match &found.source {
+        Source::Cgroup => group::look(&found.places),
+        Source::Members(membership) => {
+            let mut reading = Reading::default();
             let members = processes::of_cgroup(&roots.procfs, membership);
             processes::Units::of_this_kernel().sum(&members, &mut reading);
+            reading
         }
-        _ => {}
-    }
+        Source::Task(container) => {
+            container.newest().map(|newest| newest.statistics.reading.clone()).unwrap_or_default()
+        }
+        Source::Tree { .. } => Reading::default(),
+    };
     reading.counters[CPU_NANOSECONDS].unwrap_or(0)
+}
+
+/// Every process, and what its /proc/PID/cgroup says.
+pub(super) fn memberships(procfs: &Path) -> Vec<(u32, String)> {
+    let membership = |pid: u32| Some((pid, locate::read(&procfs.join(pid.to_string()).join("cgroup")).ok()?));
+    processes::pids(procfs).into_iter().filter_map(membership).collect()
 }
 
 /// Every cgroup that is not ours and not the pause container's.
 fn all(procfs: &Path, own: &str) -> Vec<Neighbours> {
     let mut groups: Vec<Neighbours> = Vec::new();
-    for pid in processes::pids(procfs) {
-        let Ok(membership) = locate::read(&procfs.join(pid.to_string()).join("cgroup")) else { continue };
+    for (pid, membership) in memberships(procfs) {
         match groups.iter_mut().find(|group| group.membership == membership) {
             Some(group) => group.pids.push(pid),
             None if is_ours(own, &membership) => {}
             None => groups.push(Neighbours { membership, pids: vec![pid] }),
         }
     }
-    groups.retain(|group| !group.pids.iter().all(|pid| is_pause(procfs, *pid)));
+    groups.retain(|group| !group.is_pause(procfs));
     groups
-}
-
-fn is_pause(procfs: &Path, pid: u32) -> bool {
-    text(procfs, pid, "comm").trim_end() == "pause"
 }
 
 /// Whether a process is in our cgroup or in one below it.
@@ -128,7 +139,7 @@ fn text(procfs: &Path, pid: u32, file: &str) -> String {
 }
 
 /// Whether the parts of `pattern` between its `*` stand in `text` in this order.
-fn holds(text: &str, pattern: &str) -> bool {
+pub(super) fn holds(text: &str, pattern: &str) -> bool {
     let after = |rest: &'_ str, part: &str| rest.find(part).map(|at| at + part.len());
     let mut rest = text;
     pattern.split('*').all(|part| match after(rest, part) {
@@ -141,10 +152,32 @@ fn holds(text: &str, pattern: &str) -> bool {
 }
 
 impl Neighbours {
-    fn is_chosen(&self, procfs: &Path, choice: &Neighbour) -> bool {
+    /// The processes whose membership is one of the container's.
+    pub(super) fn of(processes: &[(u32, String)], is_member: impl Fn(&str) -> bool) -> Self {
+        let pids = processes.iter().filter(|(_, membership)| is_member(membership)).map(|(pid, _)| *pid).collect();
+        Self { membership: String::new(), pids }
+    }
+
+    /// Whether no process of it can be seen.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pids.is_empty()
+    }
+
+    /// The process that is there longest.
+    pub(super) fn first(&self, procfs: &Path) -> Option<u32> {
+        let started = |pid: &u32| processes::read(procfs, *pid).map_or(u64::MAX, |process| process.start);
+        self.pids.iter().copied().min_by_key(started)
+    }
+
+    /// Whether it is the container that only holds the pod's namespaces.
+    pub(super) fn is_pause(&self, procfs: &Path) -> bool {
+        !self.is_empty() && self.pids.iter().all(|pid| text(procfs, *pid, "comm").trim_end() == "pause")
+    }
+
+    pub(super) fn is_chosen(&self, procfs: &Path, choice: &Neighbour) -> bool {
         let mut pids = self.pids.iter();
         match choice {
-            Neighbour::All | Neighbour::Busiest => true,
+            Neighbour::All | Neighbour::Busiest | Neighbour::Uid(_) => true,
             Neighbour::Name(pattern) => pids.any(|pid| holds(text(procfs, *pid, "comm").trim_end(), pattern)),
             Neighbour::Command(pattern) => pids.any(|pid| holds(text(procfs, *pid, "cmdline").trim_end(), pattern)),
             Neighbour::Environment(name, pattern) => pids.any(|pid| {
@@ -156,9 +189,10 @@ impl Neighbours {
         }
     }
 
-    /// Why its variables cannot be looked through, if they cannot.
-    fn hides_its_environment(&self, procfs: &Path) -> Option<CollectError> {
-        self.pids.iter().find_map(|pid| {
+    /// Why its variables cannot be looked through, if the choice takes that and they cannot.
+    pub(super) fn hides(&self, procfs: &Path, choice: &Neighbour) -> Option<CollectError> {
+        let pids = if matches!(choice, Neighbour::Environment(..)) { self.pids.as_slice() } else { &[] };
+        pids.iter().find_map(|pid| {
             let path = procfs.join(pid.to_string()).join("environ");
             let error = std::fs::File::open(&path).err()?;
             let error = CollectError::io("open", &path, &error);
@@ -178,7 +212,7 @@ impl Neighbours {
             match attempt.and_then(|places| can_read(&places).map(|()| places)) {
                 Ok(places) => {
                     let root = Some(roots.procfs.join(pid.to_string()).join("root"));
-                    return Ok(Found { source: Source::Cgroup, places, root, hint: None });
+                    return Ok(Found { source: Source::Cgroup, places, root, hint: None, how: HOW });
                 }
                 Err(error) => {
                     refused.get_or_insert((*pid, error));
@@ -187,7 +221,7 @@ impl Neighbours {
         }
         let hint = refused.map(|(pid, error)| hint(&roots.procfs, pid, &error));
         let places = locate::named(&self.membership);
-        Ok(Found { source: Source::Members(self.membership.clone()), places, root: None, hint })
+        Ok(Found { source: Source::Members(self.membership.clone()), places, root: None, hint, how: HOW })
     }
 }
 

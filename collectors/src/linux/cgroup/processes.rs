@@ -135,7 +135,7 @@ mod tests {
         std::fs::write(folder.path().join("stat"), "cpu").expect("written");
         let pids = |processes: Vec<Process>| processes.iter().map(|process| process.pid).collect::<Vec<_>>();
         assert_eq!(pids(tree(folder.path(), 5)), [5, 6, 7]);
-        assert_eq!(pids(tree(folder.path(), 9)), []);
+        assert_eq!(pids(tree(folder.path(), 9)), Vec::<u32>::new());
         assert_eq!(pids(of_cgroup(folder.path(), "0::/0\n")), [6, 8]);
         let mut reading = Reading::default();
         Units { tick_nanoseconds: 10, page_bytes: 4096 }.sum(&tree(folder.path(), 5), &mut reading);

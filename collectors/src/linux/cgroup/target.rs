@@ -4,15 +4,15 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use crate::error::{CollectError, Reason};
+use crate::linux::cgroup::beside::{self, Present};
 use crate::linux::cgroup::group::{Found, Gone, Group, Source, ended};
 use crate::linux::cgroup::locate;
 use crate::linux::cgroup::reading::read_held;
+use crate::linux::cgroup::task::Task;
 use crate::linux::cgroup::{pod, processes};
 use crate::sample::Roots;
 use crate::scope::{Neighbour, Scope};
 
-/// A process may change its name without any process coming or going: a pod is looked at anew after this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// A cgroup without a process is looked into for one this often.
 const LOOK_FOR_PROCESS: Duration = Duration::from_secs(1);
 
@@ -25,7 +25,9 @@ pub(super) struct Target {
     watched: Option<(File, String)>,
     /// When the process of the scope started: another one may get its number.
     born: Option<u64>,
-    pids: Vec<u32>,
+    /// Of a pod: who was there, and the endpoint that tells.
+    present: Option<Present>,
+    task: Option<Task>,
     looked: Option<Instant>,
     /// The busiest, once chosen, stays chosen.
     busiest: Option<Found>,
@@ -39,7 +41,8 @@ impl Target {
             groups: Vec::new(),
             watched: None,
             born: None,
-            pids: Vec::new(),
+            present: None,
+            task: None,
             looked: None,
             busiest: None,
         }
@@ -81,7 +84,8 @@ impl Target {
             // Nobody was in it, and so no root of file systems was found.
             (Scope::Cgroup(_), None) => self.looked.is_some_and(|at| at.elapsed() < LOOK_FOR_PROCESS),
             (Scope::Pod(_), _) => {
-                self.looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) && self.pids == processes::pids(&roots.procfs)
+                let present = self.present.as_ref().zip(self.looked);
+                present.is_some_and(|(present, looked)| present.is_current(roots, looked, self.task.as_ref()))
             }
             _ => true,
         }
@@ -126,14 +130,20 @@ impl Target {
             Scope::Container => {
                 let membership = self.watch(roots, "self", buffer)?;
                 let places = locate::of_process(roots, "self", &membership)?;
-                Ok(vec![Found { source: Source::Cgroup, places, root: Some(roots.rootfs.clone()), hint: None }])
+                Ok(vec![Found {
+                    source: Source::Cgroup,
+                    places,
+                    root: Some(roots.rootfs.clone()),
+                    hint: None,
+                    how: None,
+                }])
             }
             Scope::Pid(pid) => {
                 self.process(roots, pid)?;
                 let membership = self.watch(roots, &pid.to_string(), buffer)?;
                 let places = locate::of_process(roots, &pid.to_string(), &membership)?;
                 let root = Some(roots.procfs.join(pid.to_string()).join("root"));
-                Ok(vec![Found { source: Source::Cgroup, places, root, hint: None }])
+                Ok(vec![Found { source: Source::Cgroup, places, root, hint: None, how: None }])
             }
             Scope::Tree(pid) => {
                 let start = self.process(roots, pid)?;
@@ -142,7 +152,7 @@ impl Target {
                 // Only for its limits, which there need not be.
                 let places = locate::of_process(roots, &pid.to_string(), &membership).unwrap_or_default();
                 let root = Some(folder.join("root"));
-                Ok(vec![Found { source: Source::Tree { pid, start }, places, root, hint: None }])
+                Ok(vec![Found { source: Source::Tree { pid, start }, places, root, hint: None, how: None }])
             }
             Scope::Cgroup(path) => {
                 let places = locate::of_path(roots, &path)?;
@@ -151,11 +161,10 @@ impl Target {
                 // Once it is gone, its number may be another's.
                 self.watched = process.and_then(|pid| watch(roots, &pid.to_string(), buffer).ok());
                 let root = process.map(|pid| roots.procfs.join(pid.to_string()).join("root"));
-                Ok(vec![Found { source: Source::Cgroup, places, root, hint: None }])
+                Ok(vec![Found { source: Source::Cgroup, places, root, hint: None, how: None }])
             }
             Scope::Pod(choice) => {
                 self.looked = Some(Instant::now());
-                self.pids = processes::pids(&roots.procfs);
                 self.neighbours(roots, &choice)
             }
             Scope::Auto | Scope::Host => {
@@ -165,18 +174,31 @@ impl Target {
     }
 
     fn neighbours(&mut self, roots: &Roots, choice: &Neighbour) -> Result<Vec<Found>, CollectError> {
+        let (found, present) = beside::find(roots, choice, self.present.as_ref(), &mut self.task)?;
+        self.present = Some(present);
         if *choice != Neighbour::Busiest {
-            return pod::find(roots, choice);
+            return Ok(found);
         }
         if let Some(chosen) = &self.busiest
-            && let Ok(all) = pod::find(roots, &Neighbour::All)
-            && let Some(still) = all.into_iter().find(|one| one.is(chosen))
+            && let Some(still) = found.iter().find(|one| one.is(chosen))
         {
-            return Ok(vec![still]);
+            return Ok(vec![still.clone()]);
         }
-        let found = pod::find(roots, choice)?;
+        let found = pod::busiest(roots, found);
         self.busiest = found.first().cloned();
         Ok(found)
+    }
+
+    /// Finds the groups for someone who waits: until a task's endpoint has answered, or should have.
+    pub(super) fn find_patiently(&mut self, roots: &Roots, buffer: &mut Vec<u8>) -> Result<bool, CollectError> {
+        let changed = self.find(roots, buffer)?;
+        match &self.task {
+            Some(task) if self.groups.is_empty() => {
+                task.wait();
+                self.find(roots, buffer)
+            }
+            _ => Ok(changed),
+        }
     }
 
     /// When the process started, if it is still the one that it was at first.

@@ -1,5 +1,6 @@
 //! Whole trees of files in, numbers out. What needs a real kernel (cgroups that vanish) stands in tests/scope.rs.
 
+mod node;
 mod pod;
 
 use std::collections::BTreeMap;
