@@ -20,8 +20,9 @@ TOPIC = "arn:aws:sns:us-east-1:123456789012:oncall"
 JOB = {"Host": "my-job/algo-1", "Cores": "96", "Topic": TOPIC}
 GPUS = {"Gpus": "8"}
 PEERS = {"Peer1": "my-job/algo-2", "Peer2": "my-job/algo-3"}
+VARIANT = {"EndpointName": "shop", "VariantName": "a", "Topic": TOPIC}
 BOARD = {"Name": "my-job", "Hosts": "my-job/algo-1,my-job/algo-2", "Cores": "96"}
-NOTHING = object()
+ENDPOINT = {"Name": "shop", "EndpointName": "shop", "Variants": "a,b", "Cores": "48"}
 wrong = []
 
 
@@ -102,16 +103,14 @@ class Template:
     def sub_(self, argument):
         text, own = argument if isinstance(argument, list) else (argument, {})
         values = self.values | self.resolve(own)
-        return re.sub(r"\$\{([A-Za-z:]+)\}", lambda found: values[found[1]], text)
+        text = re.sub(r"\$\{([A-Za-z:]+)\}", lambda found: values[found[1]], text)
+        # What is for CloudWatch to fill in.
+        return text.replace("${!", "${")
 
     def resources(self):
         for name, resource in self.template["Resources"].items():
             if "Condition" not in resource or self.condition(resource["Condition"]):
                 yield name, self.resolve(resource["Properties"])
-
-    def takes_its_parameters(self):
-        rules = self.template.get("Rules", {}).values()
-        return all(self.resolve(one["Assert"]) for rule in rules for one in rule["Assertions"])
 
 
 client = boto3.client("cloudwatch", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
@@ -125,10 +124,8 @@ def judge(operation, **request):
         getattr(client, operation)(**request)
 
 
-def alarms(given):
-    template = Template("alarms.yaml", given)
-    expect(template.takes_its_parameters(), f"alarms.yaml refuses {given}")
-    made = dict(template.resources())
+def alarms(given, file="alarms.yaml"):
+    made = dict(Template(file, given).resources())
     for name, alarm in made.items():
         # CloudFormation turns the text of a number into one.
         alarm["Threshold"] = float(alarm["Threshold"])
@@ -165,13 +162,8 @@ cpu_only = alarms(JOB)
 expect(cpu_only.keys() == ALWAYS, f"without GPUs and peers: {[*cpu_only]}")
 transform = alarms(JOB | {"Namespace": "/aws/sagemaker/TransformJobs"})
 expect(transform.keys() == ALWAYS - {"DiskFull"}, f"of a transform job: {[*transform]}")
-endpoint = alarms({"EndpointName": "shop", "VariantName": "a", "Cores": "4", "Topic": TOPIC} | GPUS | PEERS)
-expect(endpoint.keys() == ALWAYS | {"GpuIdle", "GpuLost"}, f"of an endpoint: {[*endpoint]}")
-both = [{"Name": "EndpointName", "Value": "shop"}, {"Name": "VariantName", "Value": "a"}]
-expect(endpoint["MemoryHigh"]["Dimensions"] == both, "an endpoint's dimensions")
-for neither in ({}, {"EndpointName": "shop"}, {"Host": "a", "EndpointName": "shop", "VariantName": "a"}):
-    taken = Template("alarms.yaml", {"Cores": "4", "Topic": TOPIC} | neither).takes_its_parameters()
-    expect(not taken, f"{neither} is no identity")
+
+expect("Default" not in Template("alarms.yaml", JOB).template["Parameters"]["Host"], "somebody's host has to be named")
 
 full = alarms(JOB | GPUS | PEERS)
 expect(full.keys() == ALWAYS | {"GpuIdle", "GpuLost", "Straggler"}, f"of all: {[*full]}")
@@ -187,6 +179,33 @@ expect(not fires(straggler, own=700, peer1=720, peer2=100), "the other one is th
 cores = alarms(JOB | PEERS)["Straggler"]
 expect(fires(cores, own=9600, peer1=4800, peer2=4900) and not fires(cores, own=5800, peer1=4800, peer2=4900), "by core")
 expect({metric["MetricStat"]["Metric"]["MetricName"] for metric in cores["Metrics"][:3]} == {"CPUUtilization"}, "CPU")
+
+
+def metrics(alarm):
+    """Each metric that an alarm looks at, with its namespace, dimensions and statistic."""
+    for metric in alarm.get("Metrics", [alarm]):
+        if "Expression" not in metric:
+            of = metric.get("MetricStat", {}).get("Metric", metric)
+            yield of["Namespace"], of["Dimensions"], metric.get("MetricStat", {}).get("Stat", metric.get("Statistic"))
+
+
+variant = alarms(VARIANT, "endpoint-alarms.yaml")
+expect(variant.keys() == ALWAYS, f"of an endpoint without GPUs: {[*variant]}")
+variant = alarms(VARIANT | GPUS, "endpoint-alarms.yaml")
+expect(variant.keys() == ALWAYS | {"GpuIdle", "GpuLost"}, f"of an endpoint: {[*variant]}")
+both = [{"Name": "EndpointName", "Value": "shop"}, {"Name": "VariantName", "Value": "a"}]
+for name, alarm in variant.items():
+    for namespace, dimensions, _ in metrics(alarm):
+        expect((namespace, dimensions) == ("/aws/sagemaker/Endpoints", both), f"{name}: {namespace} {dimensions}")
+statistics = {name: [statistic for *_, statistic in metrics(alarm)] for name, alarm in variant.items()}
+expect(statistics["MemoryHigh"] == statistics["DiskFull"] == ["Maximum"], "one full host is full among others")
+expect(statistics["GpuLost"] == ["Minimum"], "one lost GPU is lost among other hosts")
+silent, idle, lost = variant["AgentSilent"], variant["GpuIdle"], variant["GpuLost"]
+expect((silent["Statistic"], silent["TreatMissingData"]) == ("SampleCount", "breaching"), "silence of an endpoint")
+expect(fires(idle, busy=30, held=400) and not fires(idle, busy=50, held=400), "4 % of eight are idle, 6 % are not")
+expect(not fires(idle, busy=0, held=0.1), "without a model nothing is idle")
+expect(idle["Metrics"][0]["MetricStat"]["Period"] * idle["EvaluationPeriods"] == 3600, "an hour without requests")
+expect((lost["Threshold"], lost["TreatMissingData"]) == (8, "breaching"), "a lost GPU of an endpoint")
 
 
 # Amazon CloudWatch, "Dashboard Body Structure and Syntax": what of it is used here, and nothing else.
@@ -233,19 +252,24 @@ SHAPE = closed(
         ),
     },
 )
-SEARCHED = r"""{"[^"]+",Host} MetricName="\w+" Host=\("[^"]+"(?: OR "[^"]+")*\)"""
-SEARCH = re.compile(rf"SEARCH\('({SEARCHED})', 'Average', 60\)")
+NAMES = r"""\("[^"]+"(?: OR "[^"]+")*\)"""
+SEARCHED = {
+    "dashboard.yaml": rf"""{{"[^"]+",Host}} MetricName="\w+" Host={NAMES}""",
+    "endpoint-dashboard.yaml": r"""{"[^"]+",EndpointName,VariantName} EndpointName="[^"]+" """
+    + rf"""VariantName={NAMES} MetricName="\w+\"""",
+}
 
 
-def board(given):
-    ((_, properties),) = Template("dashboard.yaml", given).resources()
+def board(given, file="dashboard.yaml"):
+    ((_, properties),) = Template(file, given).resources()
+    search = re.compile(rf"SEARCH\('({SEARCHED[file]})', '(?:Average|Minimum|Maximum)', 60\)")
     judge("put_dashboard", **properties)
     body = json.loads(properties["DashboardBody"])
     jsonschema.validate(body, SHAPE)
     for widget in body["widgets"]:
         expect(widget["x"] + widget["width"] <= 24, f"{widget}: beyond the grid")
         for (metric,) in widget["properties"]["metrics"]:
-            searched = SEARCH.search(metric["expression"])
+            searched = search.search(metric["expression"])
             expect(searched and len(searched[1]) <= 1024, f"{metric}: no search, or one of more than 1024 characters")
     return body
 
@@ -266,6 +290,19 @@ expect(len(drawn) == 6, f"the sums are drawn against N * 100: {drawn}")
 averages = sum("AVG(SEARCH(" in json.dumps(widget) for widget in body["widgets"])
 expect(averages == 5, f"{averages} averages over Host")
 expect(bounds(board(BOARD))[1] == {"CPU", "Memory", "Disk"}, "no GPUs, no widgets of GPUs")
+
+body = board(ENDPOINT | GPUS, "endpoint-dashboard.yaml")
+pasted = json.loads((FOLDER / "endpoint-dashboard.json").read_text())
+expect(body == pasted, "endpoint-dashboard.json is not what endpoint-dashboard.yaml makes")
+drawn, shown = bounds(body)
+expect(shown == {"CPU", "Memory", "Disk", "GPU", "GPU memory", "GPUs that answer"}, f"{shown} are shown")
+expect(len(drawn) == 7 and drawn["GPUs that answer, on the host with fewest"] == 8, f"bounds of an endpoint: {drawn}")
+expect(drawn["CPU, average over hosts"] == 4800 and drawn["GPU, average over hosts"] == 800, f"bounds: {drawn}")
+said = json.dumps(body)
+expect(said.count("'Minimum'") == 6 and said.count("'Maximum'") == 5, "the lowest and highest of a host")
+expect(said.count("${PROP('Dim.VariantName')}") == 16, "each line is called by its variant")
+few = bounds(board(ENDPOINT, "endpoint-dashboard.yaml"))[1]
+expect(few == {"CPU", "Memory", "Disk"}, f"no GPUs of an endpoint, no widgets of GPUs: {few}")
 
 for line in wrong:
     print(line, file=sys.stderr)

@@ -13,4 +13,5 @@ mod pid_one;
 mod processes;
 mod signals;
 mod terminal;
+mod torchrun;
 mod usage;

@@ -20,6 +20,7 @@ use super::super::agent::{self, ONE_SIGNAL};
 use super::super::configuration::Configuration;
 use super::super::options::{Emf, Values};
 use super::super::{Failure, commands, publishing};
+use super::workers;
 
 /// The agent, as the process that supervises has it.
 pub(super) struct Beside {
@@ -29,8 +30,12 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// Starts it with our own options. `None`, with a warning, where that fails.
+    /// Starts it with our own options. `None`, and why in the log, where that fails or another of us does it.
     pub(super) fn start(words: usize, program: Pid, values: &Values) -> Option<Self> {
+        if let Some((variable, number)) = workers::measured_by_another() {
+            log::info!("{variable} is {number}: the hostgauge of worker 0 measures this host for all its workers");
+            return None;
+        }
         let started = options(words).and_then(|options| spawn(&options, program, values));
         started.map_err(|error| log::warn!("no agent ({error}): the command runs, but is not measured")).ok()
     }
@@ -114,11 +119,27 @@ fn until_the_command_ends(configuration: &Configuration, program: i32) -> Result
     })
 }
 
-/// The program's part of a machine that others share: its job's cgroup where Slurm made one, else its processes.
+/// The program's part of a machine that others share: its job's cgroup where Slurm made one, else its processes, with
+/// those of the workers beside it that nobody else measures.
 fn scope_of(program: i32) -> Scope {
-    let program = program.unsigned_abs();
     let cgroup = std::fs::read_to_string(format!("/proc/{program}/cgroup")).unwrap_or_default();
-    if cgroup.contains("/slurm") { Scope::Pid(program) } else { Scope::Tree(program) }
+    let processes = || Scope::Tree(workers::launcher_of_several().unwrap_or(program.unsigned_abs()));
+    slurm_job(&cgroup).map_or_else(processes, |path| Scope::Cgroup(path.to_owned()))
+}
+
+/// The cgroup of the job, above those of the step and task that the text of /proc/PID/cgroup names: Slurm makes
+/// `/slurm_NODE/uid_0/job_7/step_0/task_0` in version 1, `/system.slice/slurmstepd.scope/job_7/...` in version 2. In
+/// version 1 one that counts CPU time is there by jobacct_gather/cgroup; without it Slurm's only track or limit.
+fn slurm_job(membership: &str) -> Option<&str> {
+    membership.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        let counts = controllers.is_empty() || controllers.split(',').any(|name| name == "cpuacct");
+        let path = Some(path).filter(|_| counts)?;
+        let number = path.find("/slurm").and_then(|start| Some(start + path.get(start..)?.find("/job_")?))? + 5;
+        let rest = path.get(number..)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        (digits > 0 && matches!(rest.as_bytes().get(digits), None | Some(b'/'))).then(|| path.get(..number + digits))?
+    })
 }
 
 /// A signal that is not the one that ended the command.
@@ -130,5 +151,32 @@ async fn second_signal(stopping: Instant) -> io::Result<()> {
         if stopping.elapsed() >= ONE_SIGNAL {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_job_of_a_step_of_slurm_is_found_in_both_versions() {
+        let hybrid = "9:name=systemd:/\n6:freezer:/slurm_a/uid_0/job_7/step_0\n\
+                      2:cpu,cpuacct:/slurm_a/uid_0/job_7/step_0/task_0\n1:memory:/\n0::/\n";
+        assert_eq!(slurm_job(hybrid), Some("/slurm_a/uid_0/job_7"));
+        let v2 = "0::/system.slice/slurmstepd.scope/job_4711/step_batch/user/task_0\n";
+        assert_eq!(slurm_job(v2), Some("/system.slice/slurmstepd.scope/job_4711"));
+        assert_eq!(slurm_job("0::/slurm/job_12\n"), Some("/slurm/job_12"));
+    }
+
+    #[test]
+    fn what_is_no_job_of_slurm_is_none() {
+        for text in
+            ["0::/\n", "0::/system.slice/slurmd.service\n", "0::/job_7/slurm\n", "0::/slurm/job_x\n", "junk", ""]
+        {
+            assert_eq!(slurm_job(text), None, "{text:?}");
+        }
+        assert_eq!(slurm_job("0::/slurm/job_7x/step_0\n"), None);
+        let tracked_only = "6:freezer:/slurm_a/uid_0/job_7/step_0\n2:cpuacct:/\n0::/\n";
+        assert_eq!(slurm_job(tracked_only), None);
     }
 }

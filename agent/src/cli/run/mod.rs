@@ -3,13 +3,15 @@
 //! Three processes: this one, which only starts, passes signals on and reaps; the command; and the agent, which is
 //! this program once more, so that nothing that happens to it (a panic, a driver's crash, no memory) can reach the
 //! command. The command is in our process group, so a terminal's signals and job control reach it without us. It is not
-//! made to end with us: if we are killed it runs on, unmeasured.
+//! made to end with us: if we are killed it runs on, unmeasured. Of several of us around workers of one host, the first
+//! alone has an agent.
 
 mod beside;
 mod inherited;
 mod program;
 mod reaper;
 mod signals;
+mod workers;
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
