@@ -43,13 +43,14 @@ impl Pipeline {
     /// Our own exporters: the page, windows that show on it, those that `deliveries` want, and the history where one is
     /// kept. Every series of the page carries `host` as its label `Host`.
     pub(crate) fn new(
+        page: PageBuilder,
         host: &str,
         interval: Duration,
         deliveries: Deliveries,
         wanted: Wanted,
         history: Option<History>,
     ) -> Result<(Self, SharedRecorder), Error> {
-        let mut builder = PageBuilder::default().label("Host", host);
+        let mut builder = page.label("Host", host);
         for row in catalogue::ALL {
             builder = builder.family(row.name, row.kind == Kind::Counter);
         }
@@ -169,7 +170,8 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     fn pipeline(host: &str) -> Result<(Pipeline, SharedRecorder), Error> {
-        Pipeline::new(host, Duration::from_secs(1), Deliveries::default(), Wanted::default(), None)
+        let (page, second) = (PageBuilder::default(), Duration::from_secs(1));
+        Pipeline::new(page, host, second, Deliveries::default(), Wanted::default(), None)
     }
 
     /// A page of every series that two cores and one path have without a failure, with as many digits as values ever

@@ -22,7 +22,7 @@ pub(super) fn builder(configuration: &Configuration) -> Builder {
     let values = &configuration.values;
     let identity = identity(configuration);
     identity.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let builder = Builder::new()
+    let builder = Builder::of_the_agent()
         .host(&identity.host)
         .told(identity.told())
         .job_kind(identity.kind)

@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 pub(super) fn run(configuration: &Configuration, format: Format) -> Result<(), Failure> {
     let values = &configuration.values;
     let host = &super::whoami::identity(configuration).host;
-    let (pipeline, _) = Pipeline::new(host, values.interval, Default::default(), Default::default(), None)?;
+    let (pipeline, _) =
+        Pipeline::new(Default::default(), host, values.interval, Default::default(), Default::default(), None)?;
     let collectors = super::agent::builder(configuration).collectors()?;
     let mut readers = collectors.into_iter().map(Reader::new).collect::<io::Result<Vec<_>>>()?;
     let mut round = || readings(&mut readers, &pipeline);

@@ -8,6 +8,7 @@ mod host;
 mod live;
 mod negotiation;
 mod page;
+mod program;
 mod series;
 mod server;
 mod wire;

@@ -1,14 +1,14 @@
-//! The adapter around metrics-exporter-prometheus that closes its gaps.
+//! The page: gauges of our own beside the counters and histograms of a program.
 //!
-//! Counters and histograms go to it: bucketing, quantiles and name rules are its craft. Gauges, and with them every
-//! sample of hostgauge, stay here, because it cannot do four things that they need: a counter with fractions (its
-//! counters are whole numbers), an absent series (it knows last values only), a page in order (it renders hash maps),
-//! and a render that costs less than a microsecond a series (it clones every label). Both halves are joined into one
-//! page, which is rendered at most once for each update and kept in each form that was asked for.
+//! The latter go to metrics-exporter-prometheus (`program.rs`). Gauges, and with them every sample of hostgauge, stay
+//! here, because it cannot do four things that they need: a counter with fractions (its counters are whole numbers), an
+//! absent series (it knows last values only), a page in order (it renders hash maps), and a render that costs less than
+//! a microsecond a series (it clones every label). Both halves are joined into one page, which is rendered at most once
+//! for each update and kept in each form that was asked for.
 
 use std::fmt;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -16,18 +16,15 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::BuildError;
 
 use super::exposition::foreign_families;
 use super::negotiation::{Encoding, Format};
+use super::program::{self, ProgramMetrics};
 use super::series::Families;
 
 /// How long a page may stand without an update, so that a program's own metrics do not wait for a slow sampler.
 const OLDEST: Duration = Duration::from_secs(1);
-
-/// Where histograms without buckets of their own are counted, in seconds: Prometheus' own default. Without buckets each
-/// would be a rolling summary, 195 us and 330 kB per scrape.
-const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 type Hook = Box<dyn Fn() + Send + Sync>;
 
@@ -36,6 +33,7 @@ type Hook = Box<dyn Fn() + Send + Sync>;
 pub struct PageBuilder {
     labels: Vec<(String, String)>,
     families: Vec<(String, bool)>,
+    program: Option<program::Make>,
 }
 
 impl PageBuilder {
@@ -52,55 +50,64 @@ impl PageBuilder {
         self
     }
 
+    /// Takes counters and histograms as well, which hostgauge itself has none of. Without this they are not kept.
+    pub fn counters_and_histograms(mut self) -> Self {
+        self.program = Some(program::make);
+        self
+    }
+
     /// The recorder to give samples to, and the page to read.
     ///
     /// # Errors
     ///
     /// metrics-exporter-prometheus refuses its own settings.
     pub fn build(self) -> Result<(PageRecorder, Page), BuildError> {
-        let mut foreign = PrometheusBuilder::new().set_buckets(&BUCKETS)?;
-        for (name, value) in &self.labels {
-            foreign = foreign.add_global_label(name, value);
-        }
-        let foreign = foreign.build_recorder();
+        let program = self.program.map(|make| make(&self.labels)).transpose()?;
         let mut families = Families::new(self.labels);
         self.families.iter().for_each(|(name, counter)| families.declare(name, *counter));
         let page = Page(Arc::new(Inner {
-            foreign: foreign.handle(),
-            has_foreign: AtomicBool::new(false),
+            program,
             families: Mutex::new(families),
             updates: RwLock::new(()),
             updated: AtomicU64::new(0),
             before_render: Mutex::new(None),
             cache: Mutex::new(Cache { updated: 0, rendered: None, forms: [const { None }; 4] }),
         }));
-        Ok((PageRecorder { foreign, page: page.clone() }, page))
+        Ok((PageRecorder { page: page.clone() }, page))
     }
 }
 
 /// The recorder of the page.
 #[derive(Debug)]
 pub struct PageRecorder {
-    foreign: PrometheusRecorder,
     page: Page,
+}
+
+impl PageRecorder {
+    fn program(&self) -> Option<&dyn ProgramMetrics> {
+        self.page.0.program.as_deref()
+    }
 }
 
 impl Recorder for PageRecorder {
     fn describe_counter(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
-        self.foreign.describe_counter(key, unit, description);
+        if let Some(program) = self.program() {
+            program.describe_counter(key, unit, description);
+        }
     }
 
     fn describe_gauge(&self, key: KeyName, _: Option<Unit>, description: SharedString) {
-        lock(&self.page.0.families).describe(key.as_str(), &description);
+        lock(&self.page.0.families).describe(key.as_str(), description);
     }
 
     fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
-        self.foreign.describe_histogram(key, unit, description);
+        if let Some(program) = self.program() {
+            program.describe_histogram(key, unit, description);
+        }
     }
 
     fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
-        self.page.0.has_foreign.store(true, Ordering::Relaxed);
-        self.foreign.register_counter(key, metadata)
+        self.program().map_or_else(Counter::noop, |program| program.register_counter(key, metadata))
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
@@ -108,8 +115,7 @@ impl Recorder for PageRecorder {
     }
 
     fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
-        self.page.0.has_foreign.store(true, Ordering::Relaxed);
-        self.foreign.register_histogram(key, metadata)
+        self.program().map_or_else(Histogram::noop, |program| program.register_histogram(key, metadata))
     }
 }
 
@@ -118,9 +124,7 @@ impl Recorder for PageRecorder {
 pub struct Page(Arc<Inner>);
 
 struct Inner {
-    foreign: PrometheusHandle,
-    /// Whether it has anything to render: the agent by itself has no counter and no histogram.
-    has_foreign: AtomicBool,
+    program: Option<Box<dyn ProgramMetrics>>,
     families: Mutex<Families>,
     /// Held for reading while samples are written, for writing while a page is rendered: no page shows half a tick.
     updates: RwLock<()>,
@@ -165,7 +169,9 @@ impl Page {
 
     /// Keeps the program's own histograms from growing. Call it every few seconds where the page may go unread.
     pub fn upkeep(&self) {
-        self.0.foreign.run_upkeep();
+        if let Some(program) = &self.0.program {
+            program.upkeep();
+        }
     }
 
     /// The page in the given form. Rendered at most once for each update and form; served from memory otherwise.
@@ -193,9 +199,8 @@ impl Page {
         let mut page = String::with_capacity(8 * 1024);
         let mut families = lock(&self.0.families);
         families.render(&mut page, format);
-        let has_foreign = self.0.has_foreign.load(Ordering::Relaxed);
-        let foreign = if has_foreign { self.0.foreign.render() } else { String::new() };
-        for family in foreign_families(&foreign) {
+        let program = self.0.program.as_ref().map(|program| program.render()).unwrap_or_default();
+        for family in foreign_families(&program) {
             // Two families of one name make a page that no parser takes; the gauge was there first.
             if !families.contains(family.name) {
                 family.push(&mut page, format);
@@ -222,7 +227,8 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     fn page() -> (PageRecorder, Page) {
-        PageBuilder::default().label("Host", "algo-1").family("cpu_seconds_total", true).build().expect("good settings")
+        let builder = PageBuilder::default().label("Host", "algo-1").family("cpu_seconds_total", true);
+        builder.counters_and_histograms().build().expect("good settings")
     }
 
     fn text(page: &Page, format: Format) -> String {
@@ -250,6 +256,17 @@ mod tests {
         let got = text(&page, Format::OpenMetrics);
         assert!(got.contains("# TYPE cpu_seconds counter\ncpu_seconds_total{") && got.ends_with("\n# EOF\n"), "{got}");
         assert!(!got.contains("\n\n"), "OpenMetrics has no empty lines");
+    }
+
+    #[test]
+    fn without_a_program_there_are_gauges_only() {
+        let (recorder, page) = PageBuilder::default().build().expect("good settings");
+        metrics::with_local_recorder(&recorder, || {
+            metrics::gauge!("depth").set(1.0);
+            metrics::counter!("requests_total").increment(1);
+            metrics::histogram!("latency_seconds").record(0.3);
+        });
+        assert_eq!(text(&page, Format::Text), "# TYPE depth gauge\ndepth 1\n");
     }
 
     #[test]

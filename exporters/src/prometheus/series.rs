@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use metrics::{Gauge, Key};
+use metrics::{Gauge, Key, SharedString};
 
 use super::exposition::{header, line_head, metric_name, push_value};
 use super::negotiation::Format;
@@ -15,8 +15,23 @@ type Rank = (usize, String);
 #[derive(Debug, Default)]
 pub(super) struct Families {
     labels: Vec<(String, String)>,
-    declared: BTreeMap<String, (usize, bool)>,
+    known: BTreeMap<String, Known>,
+    /// Those that have had series. Most of the catalogue never does: a GPU's families on a machine without one.
     families: BTreeMap<Rank, Family>,
+}
+
+/// What is known of a family before it has series.
+#[derive(Debug)]
+struct Known {
+    rank: usize,
+    counter: bool,
+    help: SharedString,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { rank: usize::MAX, counter: false, help: SharedString::const_str("") }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -40,16 +55,18 @@ impl Families {
 
     /// The next family of the page, and whether it is a counter.
     pub(super) fn declare(&mut self, name: &str, counter: bool) {
-        let rank = self.declared.len();
-        self.declared.entry(metric_name(name)).or_insert((rank, counter));
+        let rank = self.known.len();
+        self.known.entry(metric_name(name)).or_insert(Known { rank, counter, ..Known::default() });
     }
 
-    pub(super) fn describe(&mut self, name: &str, help: &str) {
-        let (name, counter) = (metric_name(name), self.is_counter(name));
-        let family = self.family(&name);
-        let kind = if counter { "counter" } else { "gauge" };
-        family.text_header = header(&name, help, kind, Format::Text);
-        family.open_metrics_header = header(&name, help, kind, Format::OpenMetrics);
+    pub(super) fn describe(&mut self, name: &str, help: SharedString) {
+        let name = metric_name(name);
+        let rank = self.rank(&name);
+        let known = self.known.entry(name.clone()).or_default();
+        known.help = help;
+        if let Some(family) = self.families.get_mut(&rank) {
+            family.describe(&name, known);
+        }
     }
 
     pub(super) fn gauge(&mut self, key: &Key) -> Gauge {
@@ -59,10 +76,6 @@ impl Families {
         let global = self.labels.iter().map(|(label, value)| (label.as_str(), value.as_str()));
         let global = global.filter(|(label, _)| key.labels().all(|own| own.key() != *label));
         let line = line_head(&name, global.chain(own));
-        let family = self.family(&name);
-        if family.text_header.is_empty() {
-            self.describe(&name, "");
-        }
         let new = || Series { value: Arc::new(AtomicU64::new(f64::NAN.to_bits())), line: line.clone() };
         let series = self.family(&name).series.entry(natural(&line)).or_insert_with(new);
         Gauge::from_arc(Arc::clone(&series.value))
@@ -98,17 +111,26 @@ impl Families {
         self.families.get(&self.rank(name)).is_some_and(|family| !family.series.is_empty())
     }
 
-    fn is_counter(&self, name: &str) -> bool {
-        self.declared.get(name).is_some_and(|(_, counter)| *counter)
-    }
-
     fn rank(&self, name: &str) -> Rank {
-        (self.declared.get(name).map_or(usize::MAX, |(rank, _)| *rank), name.to_owned())
+        (self.known.get(name).map_or(usize::MAX, |known| known.rank), name.to_owned())
     }
 
     fn family(&mut self, name: &str) -> &mut Family {
         let rank = self.rank(name);
-        self.families.entry(rank).or_default()
+        let known = self.known.entry(name.to_owned()).or_default();
+        self.families.entry(rank).or_insert_with(|| {
+            let mut family = Family::default();
+            family.describe(name, known);
+            family
+        })
+    }
+}
+
+impl Family {
+    fn describe(&mut self, name: &str, known: &Known) {
+        let kind = if known.counter { "counter" } else { "gauge" };
+        self.text_header = header(name, &known.help, kind, Format::Text);
+        self.open_metrics_header = header(name, &known.help, kind, Format::OpenMetrics);
     }
 }
 
@@ -150,7 +172,7 @@ mod tests {
     fn absent_series_leave_and_unheld_ones_are_forgotten() {
         let mut families = Families::new(vec![("Host".into(), "h".into())]);
         families.declare("b_total", true);
-        families.describe("b_total", "B.");
+        families.describe("b_total", "B.".into());
         let (a, b) = (families.gauge(&Key::from_name("a")), families.gauge(&Key::from_name("b_total")));
         a.set(1.0);
         b.set(0.5);

@@ -56,7 +56,7 @@ fn settled(machine: &Machine<'_>, host: &str) -> Result<Publish, String> {
         Failure::Usage(what) | Failure::RunTime(what) => what,
     };
     let publish = publishing::publish(machine.configuration).map_err(words)?;
-    publishing::configure(Builder::new(), machine.configuration).map_err(words)?;
+    publishing::configure(Builder::of_the_agent(), machine.configuration).map_err(words)?;
     publish.check(machine.values().interval)?;
     publish.publication(host, &machine.values().roots.rootfs).check()?;
     Ok(publish)

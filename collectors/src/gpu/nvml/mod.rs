@@ -54,7 +54,18 @@ impl From<NvmlError> for Code {
 
 /// Loads and initialises the library.
 pub(super) fn load(path: Option<&Path>) -> Result<Box<dyn Driver>, LoadError> {
-    match Nvml::builder().lib_path(name_of(path)).init() {
+    let name = name_of(path);
+    // Looked for before the wrapper does, and held until it holds the library itself.
+    // SAFETY: what a library does when it is loaded is its maker's business, as for every load of NVML.
+    let held = unsafe { libloading::Library::new(name) };
+    held.map_err(|error| LoadError::Library(words(&NvmlError::from(error)))).and_then(|_held| init(name))
+}
+
+/// By itself, since the wrapper's table of functions goes over the stack by value, several times: 40 kB that a machine
+/// without a driver never touches.
+#[inline(never)]
+fn init(name: &OsStr) -> Result<Box<dyn Driver>, LoadError> {
+    match Nvml::builder().lib_path(name).init() {
         Ok(nvml) => Ok(Box::new(Arc::new(Library(ManuallyDrop::new(nvml))))),
         Err(NvmlError::LibloadingError(error)) => Err(LoadError::Library(words(&error))),
         Err(error) => Err(LoadError::Refused(error.into())),
