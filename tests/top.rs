@@ -293,7 +293,7 @@ fn what_cannot_work_says_what_was_expected() {
     assert!(ended.stderr.contains("expected") && ended.stderr.contains("`hostgauge once`"), "{ended:?}");
     for (script, words) in [
         (format!("TERM=dumb {BINARY} top"), "`hostgauge once`"),
-        (format!("{BINARY} top --url https://127.0.0.1:1"), "expected http://HOST:PORT"),
+        (format!("{BINARY} top --url ftp://127.0.0.1:1"), "expected http://HOST:PORT"),
     ] {
         let tmux = Tmux::run(&format!("{script}; echo ended with $?"), (200, 10), &[]);
         let screen = tmux.wait_for_words("ended with 2");

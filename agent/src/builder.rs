@@ -16,7 +16,9 @@ use hostgauge_collectors::{Collector, Emitter, GpuProcesses, GpuSelection, GpuSt
 #[cfg(feature = "cloudwatch")]
 use hostgauge_exporters::emf::{Emf, Target as EmfTarget};
 use hostgauge_exporters::history::History;
-use hostgauge_exporters::prometheus::{Encoding, Format, Live, Page, PageBuilder, Server, Site};
+#[cfg(feature = "cli")]
+use hostgauge_exporters::prometheus::Guard;
+use hostgauge_exporters::prometheus::{Encoding, Format, Live, Page, PageBuilder, Server, Site, WebConfig};
 use metrics::Recorder;
 use tokio::sync::oneshot;
 
@@ -61,6 +63,7 @@ pub struct Builder {
     gpu_standby: GpuStandby,
     listen: Option<SocketAddr>,
     needs_page: bool,
+    web_config: Option<WebConfig>,
     scopes: Vec<Scope>,
     history: Duration,
     roots: Roots,
@@ -117,6 +120,7 @@ impl Builder {
             gpu_standby: GpuStandby::default(),
             listen: None,
             needs_page: true,
+            web_config: None,
             scopes: Vec::new(),
             history: Duration::from_secs(15 * 60),
             roots: Roots::default(),
@@ -209,6 +213,20 @@ impl Builder {
     pub(crate) fn listen_if_possible(mut self) -> Self {
         self.needs_page = false;
         self
+    }
+
+    /// TLS, passwords and certificates of clients for the page and everything beside it. Without an address to listen at
+    /// it says nothing.
+    #[cfg(feature = "web-config")]
+    pub fn web_config(mut self, config: WebConfig) -> Self {
+        self.web_config = Some(config);
+        self
+    }
+
+    /// What a client of the page has to go through.
+    #[cfg(feature = "cli")]
+    pub(crate) fn guard(&self) -> Guard {
+        self.web_config.as_ref().map(WebConfig::guard).unwrap_or_default()
     }
 
     /// What CPU, memory and disk are measured of; called several times, the sum. Default: [`Scope::Auto`], the
@@ -405,7 +423,7 @@ impl Builder {
         let (deliveries, wanted) = self.deliveries(&host)?;
         let page = std::mem::take(&mut self.page);
         let (pipeline, recorder) = Pipeline::new(page, &host, self.interval, deliveries, wanted, history.clone())?;
-        let server = server.map(|server| (server, page::html(&host), history));
+        let server = server.map(|server| (server.behind(self.web_config.clone()), page::html(&host), history));
         pipeline.with_recorder(|| Emitter::default().emit(&[identity::info(self.job_kind, &told)]));
         let (interval, patience, pipeline) = (self.interval, self.shutdown_timeout, Arc::new(pipeline));
         Ok((Prepared { interval, patience, collectors: self.collectors()?, pipeline, server }, recorder))

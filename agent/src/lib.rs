@@ -42,6 +42,8 @@ mod period;
 mod pipeline;
 mod sampler;
 mod schedule;
+#[cfg(feature = "web-config")]
+mod web_config;
 
 pub use builder::{Builder, Hostgauge, INTERVALS};
 #[cfg(feature = "cloudwatch")]
@@ -52,6 +54,8 @@ pub use hostgauge_collectors::{
     Neighbour, NoGpuProcesses, NoGpuSelection, NoScope, Pending, Reason, Roots, Sample, Scope, catalogue,
     sum_over_devices,
 };
+#[cfg(feature = "web-config")]
+pub use hostgauge_exporters::prometheus::WebConfig;
 #[cfg(feature = "cloudwatch")]
 pub use hostgauge_exporters::{
     cloudwatch::{Rehearsed, Show, price},

@@ -1292,6 +1292,16 @@ rows! {
         source: "the sampler",
         ..COUNTER
     };
+    /// When the page's own certificate expires, in seconds since the Unix epoch: that of the server itself, not those of
+    /// its authorities. What is wrong with a web configuration that changed is a failure of the collector `web_config`.
+    PAGE_CERTIFICATE_EXPIRY = Metric {
+        name: "hostgauge_page_certificate_expiry_timestamp_seconds",
+        unit: Unit::Seconds,
+        help: "Certificate good until.",
+        source: "the certificate of --web-config",
+        absent: "no TLS",
+        ..GAUGE
+    };
     /// hostgauge's own CPU time.
     PROCESS_CPU_SECONDS = Metric {
         name: "hostgauge_process_cpu_seconds_total",

@@ -161,7 +161,9 @@ pub(crate) fn among_mounts(script: &str, args: &[&str]) -> Command {
 
 /// Where the page is, as the log says.
 pub(crate) fn page_address(log: &str) -> Option<SocketAddr> {
-    let (address, _) = log.split_once("page: http://")?.1.split_once("/metrics")?;
+    // Over TLS, too.
+    let (_, address) = log.split_once("page: http")?.1.split_once("://")?;
+    let (address, _) = address.split_once("/metrics")?;
     address.parse().ok()
 }
 

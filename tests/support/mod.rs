@@ -23,6 +23,7 @@ pub(crate) mod scrapes;
 pub(crate) mod seccomp;
 pub(crate) mod siblings;
 pub(crate) mod task;
+pub(crate) mod tls;
 pub(crate) mod tmux;
 pub(crate) mod wait;
 

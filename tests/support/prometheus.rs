@@ -28,6 +28,11 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Starts it with the shipped configuration and rules, but for the targets and the interval: a second for both.
     pub(crate) fn scraping(targets: &[SocketAddr]) -> Self {
+        Self::scraping_with(targets, "")
+    }
+
+    /// The same with more lines in the job, as they stand in the file.
+    pub(crate) fn scraping_with(targets: &[SocketAddr], more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         let shipped = |name: &str| std::fs::read_to_string(file(SHIPPED).join(name)).expect("a shipped file");
@@ -35,7 +40,12 @@ impl Prometheus {
         let targets = serde_json::to_string(&targets).expect("a list");
         let each_second = "1s\n  evaluation_interval: 1s\n";
         let mut configuration = shipped("prometheus.yml");
-        for (ours, theirs) in [("[\"127.0.0.1:9871\"]", targets.as_str()), ("15s\n", each_second)] {
+        let job = format!("  - job_name: hostgauge\n{more}");
+        for (ours, theirs) in [
+            ("[\"127.0.0.1:9871\"]", targets.as_str()),
+            ("15s\n", each_second),
+            ("  - job_name: hostgauge\n", job.as_str()),
+        ] {
             assert_eq!(configuration.matches(ours).count(), 1, "{ours} in\n{configuration}");
             configuration = configuration.replace(ours, theirs);
         }

@@ -33,6 +33,10 @@ impl Builder {
             let gpu = Gpu::new(self.gpus, self.nvml_library).sum_rule(self.gpu_sum).standby(self.gpu_standby);
             all.push(Box::new(gpu.processes(self.gpu_processes, &self.roots)));
         }
+        #[cfg(feature = "web-config")]
+        if let Some(config) = self.web_config.filter(|_| self.listen.is_some()) {
+            all.push(Box::new(crate::web_config::InForce::new(config)));
+        }
         all.extend(self.more);
         Ok(all)
     }

@@ -9,12 +9,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use hostgauge_collectors::{ChosenScopes, Cores, GpuStandby, Scope, cores};
+use hostgauge_exporters::prometheus::Guard;
 
 use super::Failure;
 use super::configuration::Configuration;
 use super::systemd::Manager;
 use super::whoami::identity;
-use super::{output, publishing};
+use super::{output, publishing, web_config};
 use crate::builder::Builder;
 
 /// The library's builder, as configured.
@@ -51,7 +52,7 @@ pub(super) fn configured(configuration: &Configuration) -> Result<Builder, Failu
     if values.endpoint_name.is_some() != values.variant_name.is_some() {
         return Err(Failure::Usage("endpoint-name and variant-name: expected both, or neither".into()));
     }
-    let agent = publishing::configure(builder(configuration), configuration)?;
+    let agent = web_config::configure(publishing::configure(builder(configuration), configuration)?, values)?;
     Ok(match values.listen {
         Some(address) => agent.listen(address).history(values.history),
         None => agent,
@@ -66,12 +67,12 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
         let standby = GpuStandby::default();
         tokio::spawn(follow(StandbySignals::new()?, standby.clone()));
         let agent = configured(configuration)?.gpu_standby(standby);
-        let scope = agent.chosen()?;
+        let (scope, guard) = (agent.chosen()?, agent.guard());
         let manager = Manager::of_environment().map(Arc::new);
         let started = {
             let manager = manager.clone();
-            move |address, alive| {
-                announce(configuration, &scope, address, None);
+            move |address: Option<SocketAddr>, alive| {
+                announce(configuration, &scope, address.map(|address| (address, guard)), None);
                 manager.map(|manager| tokio::spawn(manager.attend(format!("measuring {scope}"), alive)));
             }
         };
@@ -152,7 +153,7 @@ async fn follow(mut signals: StandbySignals, standby: GpuStandby) {
 pub(super) fn announce(
     configuration: &Configuration,
     scope: &ChosenScopes,
-    address: Option<SocketAddr>,
+    page: Option<(SocketAddr, Guard)>,
     beside: Option<i32>,
 ) {
     let values = &configuration.values;
@@ -167,6 +168,7 @@ pub(super) fn announce(
     };
     let what = format!("CPU{cores}, memory and disk ({}) of {scope}", paths.join(", "));
     log::debug!("scope {scope}: {}", scope.why);
+    let url = page.map(|(address, guard)| format!("{}://{address}/metrics", guard.scheme()));
     let is_terminal = std::io::stderr().is_terminal();
     if is_terminal && beside.is_none() {
         let why = match identity.guess {
@@ -174,18 +176,18 @@ pub(super) fn announce(
             None => identity.named_by().map_or_else(String::new, |source| source.name.clone()),
         };
         let version = env!("CARGO_PKG_VERSION");
-        let page = address.map(|address| format!("  page      http://{address}/metrics\n")).unwrap_or_default();
+        let url = url.map(|url| format!("  page      {url}\n")).unwrap_or_default();
         let publishes: String =
             publishing::summary(configuration).into_iter().map(|line| format!("  publishes {line}\n")).collect();
         output::tell(&format!(
-            "hostgauge {version}\n  measures  {what}, every {every}\n  Host      {host} ({why})\n{page}{publishes}  \
+            "hostgauge {version}\n  measures  {what}, every {every}\n  Host      {host} ({why})\n{url}{publishes}  \
              stop      Ctrl-C\n"
         ));
     } else {
-        let page = address.map(|address| format!("; page: http://{address}/metrics")).unwrap_or_default();
+        let url = url.map(|url| format!("; page: {url}")).unwrap_or_default();
         let beside = beside.filter(|_| matches!(scope.scopes[..], [Scope::Host | Scope::Container]));
         let beside = beside.map(|pid| format!(" beside process {pid}"));
-        let line = format!("measuring {what} as Host {host} every {every}{}{page}", beside.as_deref().unwrap_or(""));
+        let line = format!("measuring {what} as Host {host} every {every}{}{url}", beside.as_deref().unwrap_or(""));
         if is_terminal {
             output::tell(&format!("hostgauge: {line}\n"));
         } else {
@@ -196,7 +198,9 @@ pub(super) fn announce(
         }
         publishing::summary(configuration).iter().for_each(|line| log::info!("publishing {line}"));
     }
-    if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+    if let Some((address, _)) =
+        page.filter(|(address, guard)| !address.ip().is_loopback() && *guard == Guard::default())
+    {
         log::warn!("the page at {address} can be read by anyone who reaches this machine: no TLS, no password");
     }
 }

@@ -159,7 +159,18 @@ fn top(command: clap::Command) -> clap::Command {
             "Show the figures in this terminal, as they change: those of the agent that runs here, if its page answers \
              (see --prometheus-listen), else of sampling by itself. Keys: ? shows them.",
         )
-        .arg(Arg::new("url").long("url").value_name("URL").help("The agent to show, such as http://127.0.0.1:9871"))
+        .arg(
+            Arg::new("url")
+                .long("url")
+                .value_name("URL")
+                .help("The agent to show, such as http://127.0.0.1:9871 or https://NAME:PASSWORD@HOST:9871"),
+        )
+        .arg(
+            Arg::new("ca-file")
+                .long("ca-file")
+                .value_name("FILE")
+                .help("The certificates that sign the agent's, as PEM [default: those of the system]"),
+        )
 }
 
 pub(super) fn chosen(matches: &ArgMatches) -> Command {

@@ -22,6 +22,8 @@ mod systemd;
 #[cfg(feature = "top")]
 mod top;
 mod undumpable;
+#[cfg_attr(not(feature = "web-config"), path = "no_web_config.rs")]
+mod web_config;
 mod whoami;
 
 use std::process::ExitCode;
@@ -93,7 +95,9 @@ fn run(matches: &clap::ArgMatches, configuration: &Configuration) -> Result<Exit
         Command::Agent => agent::run(configuration),
         Command::Once(format) => once::run(configuration, format),
         #[cfg(feature = "top")]
-        Command::Top => top::run(configuration, commands::flag(matches, "url").first()),
+        Command::Top => {
+            top::run(configuration, commands::flag(matches, "url").first(), commands::flag(matches, "ca-file").first())
+        }
         Command::Catalogue(format) => catalogue::run(format),
         Command::Config => output::print(&configuration.to_string()),
         Command::Whoami(format) => whoami::run(configuration, format),

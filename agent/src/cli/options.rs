@@ -26,6 +26,7 @@ pub(super) struct Values {
     pub nvml_library: Option<PathBuf>,
     pub gpu_sum: GpuSumRule,
     pub listen: Option<SocketAddr>,
+    pub web_config: Option<PathBuf>,
     pub history: Duration,
     pub roots: Roots,
     pub log_format: LogFormat,
@@ -72,6 +73,7 @@ impl Default for Values {
             nvml_library: None,
             gpu_sum: GpuSumRule::Strict,
             listen: None,
+            web_config: None,
             history: Duration::ZERO,
             roots: Roots::default(),
             log_format: LogFormat::Text,
@@ -237,6 +239,19 @@ pub(super) static OPTIONS: &[Opt] = &[
                 _ => Some(address(text)?),
             };
             Some(())
+        },
+    },
+    Opt {
+        name: "web-config",
+        value_name: "FILE",
+        default: "",
+        many: false,
+        help: "TLS, passwords and certificates of clients for the page, in the file that Prometheus' exporters share \
+               [default: none]",
+        expected: "the path of a file",
+        set: |values, text| {
+            values.web_config = Some(PathBuf::from(text));
+            (!text.is_empty()).then_some(())
         },
     },
     Opt {

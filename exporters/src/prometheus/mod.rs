@@ -4,6 +4,7 @@ mod body;
 mod connections;
 mod conversation;
 mod exposition;
+mod guard;
 mod host;
 mod live;
 mod negotiation;
@@ -11,9 +12,15 @@ mod page;
 mod program;
 mod series;
 mod server;
+#[cfg_attr(not(feature = "web-config"), path = "no_web_config.rs")]
+mod web_config;
 mod wire;
 
+pub use guard::Guard;
 pub use live::Live;
 pub use negotiation::{Encoding, Format};
 pub use page::{Page, PageBuilder, PageRecorder};
 pub use server::{Server, Site, StaticFile};
+#[cfg(feature = "web-config")]
+pub use web_config::Validity;
+pub use web_config::WebConfig;

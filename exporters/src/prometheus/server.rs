@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use super::host::Names;
 use super::live::Live;
 use super::negotiation::{Encoding, Format};
 use super::page::{Page, gzip};
+use super::web_config::WebConfig;
 
 /// How long the kernel waits for a client that takes nothing and says nothing.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -75,6 +76,7 @@ impl std::fmt::Debug for Site {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    door: Option<WebConfig>,
 }
 
 impl Server {
@@ -95,7 +97,7 @@ impl Server {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { listener: socket.into() })
+        Ok(Self { listener: socket.into(), door: None })
     }
 
     /// Where it listens: the port that was found where 0 was asked for.
@@ -105,6 +107,11 @@ impl Server {
     /// The operating system's.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Lets in only whom this lets in.
+    pub fn behind(self, door: Option<WebConfig>) -> Self {
+        Self { door, ..self }
     }
 
     /// Serves until `shutdown` is done. Needs a tokio runtime with I/O and time.
@@ -125,7 +132,13 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    connections.admit(peer.ip(), |client| converse(stream, client, Arc::clone(&site), names));
+                    let (peer, site) = (peer.ip(), Arc::clone(&site));
+                    match self.door.clone() {
+                        Some(door) => {
+                            connections.admit(peer, |client| converse_behind(door, peer, stream, client, site));
+                        }
+                        None => connections.admit(peer, |client| converse(stream, client, site, names)),
+                    }
                     taken += 1;
                     if taken % AT_ONCE == 0 {
                         tokio::task::yield_now().await;
@@ -146,6 +159,17 @@ async fn converse(stream: TcpStream, client: Arc<Client>, site: Arc<Site>, names
                 None => site.respond(&request).await,
             }
         }
+    };
+    conversation::hold(stream, client, answer).await;
+}
+
+/// The same behind a door. Whoever gets through it may use any name for us: a web page that has a browser ask knows
+/// neither the password nor has a certificate for its own name of us.
+async fn converse_behind(door: WebConfig, peer: IpAddr, stream: TcpStream, client: Arc<Client>, site: Arc<Site>) {
+    let Some(stream) = door.enter(stream).await else { return };
+    let answer = |request| {
+        let (site, door) = (&site, &door);
+        async move { door.answer(peer, &request, site.respond(&request)).await }
     };
     conversation::hold(stream, client, answer).await;
 }

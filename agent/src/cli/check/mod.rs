@@ -14,6 +14,8 @@ mod scope;
 mod service;
 #[cfg(feature = "cloudwatch")]
 mod spool;
+#[cfg_attr(not(feature = "web-config"), path = "no_web_config.rs")]
+mod web_config;
 
 use std::sync::mpsc;
 use std::thread;
@@ -32,8 +34,8 @@ use finding::{Finding, Level, json, text};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is looked at, each by a function of its own, in the order of the output.
-const CHECKS: [fn(&Machine<'_>) -> Vec<Finding>; 6] =
-    [host::check, scope::check, identity::check, gpu::check, page::check, publishing::check];
+const CHECKS: [fn(&Machine<'_>) -> Vec<Finding>; 7] =
+    [host::check, scope::check, identity::check, gpu::check, page::check, web_config::check, publishing::check];
 
 /// What all of them go by.
 struct Machine<'a> {

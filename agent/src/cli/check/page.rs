@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hostgauge_exporters::prometheus::Server;
 
-use super::{Finding, Machine, within};
+use super::{Finding, Machine, web_config, within};
 
 const SUBJECT: &str = "page";
 /// How long whoever has the address may take to say who it is.
@@ -16,8 +16,9 @@ pub(super) fn check(machine: &Machine<'_>) -> Vec<Finding> {
     let Some(address) = machine.values().listen else {
         return vec![Finding::ok(SUBJECT, "none: prometheus-listen is off")];
     };
+    let guard = web_config::guard(machine.values());
     let mut findings = vec![match Server::bind(address) {
-        Ok(_) => Finding::ok(SUBJECT, format!("http://{address}/metrics: the address is free")),
+        Ok(_) => Finding::ok(SUBJECT, format!("{}://{address}/metrics: the address is free", guard.scheme())),
         Err(error) if error.kind() == ErrorKind::AddrInUse => taken(address),
         Err(error) => {
             let (cause, remedy) = match error.kind() {
@@ -30,12 +31,12 @@ pub(super) fn check(machine: &Machine<'_>) -> Vec<Finding> {
             Finding::problem(SUBJECT, cause, format!("cannot listen on {address}: {error}")).remedy(remedy)
         }
     }];
-    if !address.ip().is_loopback() {
-        let found = format!("anyone who reaches {address} can read the page: no TLS, no password");
-        findings.push(
-            Finding::note(SUBJECT, "public_address", found)
-                .remedy("listen on 127.0.0.1, or let a firewall or network policy say who may scrape"),
-        );
+    if let Some(gap) = guard.gap().filter(|_| !address.ip().is_loopback()) {
+        let found = format!("anyone who reaches {address} can read the page: {gap}");
+        findings.push(Finding::note(SUBJECT, "public_address", found).remedy(
+            "listen on 127.0.0.1, ask for TLS and passwords with --web-config, or let a firewall or network policy say \
+             who may scrape",
+        ));
     }
     findings
 }
@@ -60,7 +61,12 @@ fn is_hostgauge(address: SocketAddr) -> bool {
         stream.take(4096).read_to_end(&mut answer)?;
         Ok(answer)
     };
-    ask().is_ok_and(|answer| String::from_utf8_lossy(&answer).contains("hostgauge is "))
+    // One with a web configuration says no more than its name.
+    let says = |answer: Vec<u8>| {
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        answer.contains("hostgauge is ") || answer.contains("realm=\"hostgauge\"")
+    };
+    ask().is_ok_and(says)
 }
 
 /// Where a listener on this address is reached from here.

@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::process::{ChildStdin, Command, ExitCode, Stdio};
 use std::thread;
@@ -112,8 +113,11 @@ fn until_the_command_ends(configuration: &Configuration, program: i32) -> Result
                 std::future::pending().await
             }
         };
-        let scope = agent.chosen()?;
-        let started = |address, _| agent::announce(configuration, &scope, address, Some(program));
+        let (scope, guard) = (agent.chosen()?, agent.guard());
+        let started = |address: Option<SocketAddr>, _| {
+            let page = address.map(|address| (address, guard));
+            agent::announce(configuration, &scope, page, Some(program));
+        };
         agent.run_announced(started, shutdown, hurry).await?;
         Ok(())
     })

@@ -1,8 +1,10 @@
-//! One page by plain HTTP, from an agent that may be slow, gone, or something else.
+//! One page by HTTP, from an agent that may be slow, gone, or something else.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
+
+use super::secure::{Trust, authorization};
 
 /// How long an answer may take, from the connection to its last byte.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -10,24 +12,51 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LONGEST: usize = 8 << 20;
 
 /// Where a page is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct Url {
     /// `HOST:PORT`.
     authority: String,
     path: String,
+    /// Nobody else sees it: it is a password.
+    authorization: String,
+    scheme: Scheme,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Plain,
+    Tls,
+}
+
+impl std::fmt::Debug for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 impl Url {
-    /// `http://HOST:PORT`, with the path of the page or without; the scheme may be left out.
+    /// `http://HOST:PORT` or `https://NAME:PASSWORD@HOST:PORT`, with the path of the page or without; the scheme may be
+    /// left out.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("http://").unwrap_or(text);
+        let (scheme, rest) = match text.strip_prefix("https://") {
+            Some(rest) => (Scheme::Tls, rest),
+            None => (Scheme::Plain, text.strip_prefix("http://").unwrap_or(text)),
+        };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (authorization, authority) = match authority.rsplit_once('@') {
+            Some((user, authority)) => (authorization(user)?, authority),
+            None => (String::new(), authority),
+        };
         let (host, port) = authority.rsplit_once(':')?;
         port.parse::<u16>().ok().filter(|port| *port > 0)?;
         let legal = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
         let path = if path.len() > 1 { path } else { "/metrics" };
-        (!host.is_empty() && !host.contains("//") && legal(authority) && legal(path))
-            .then(|| Self { authority: authority.to_owned(), path: path.to_owned() })
+        (!host.is_empty() && !host.contains("//") && legal(authority) && legal(path)).then(|| Self {
+            authority: authority.to_owned(),
+            path: path.to_owned(),
+            authorization,
+            scheme,
+        })
     }
 
     /// The page of an agent at this address; of one that listens everywhere, by loopback.
@@ -38,7 +67,12 @@ impl Url {
                 SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
             });
         }
-        Self { authority: address.to_string(), path: "/metrics".into() }
+        let (authority, path) = (address.to_string(), "/metrics".into());
+        Self { authority, path, authorization: String::new(), scheme: Scheme::Plain }
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.scheme == Scheme::Tls
     }
 
     /// The page's text.
@@ -46,9 +80,9 @@ impl Url {
     /// # Errors
     ///
     /// Why there is none, for a person.
-    pub(super) fn get(&self) -> Result<String, String> {
+    pub(super) fn get(&self, trust: Option<&Trust>) -> Result<String, String> {
         let start = Instant::now();
-        let answer = self.answer(start).map_err(|error| match error.kind() {
+        let answer = self.answer(start, trust).map_err(|error| match error.kind() {
             std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
                 format!("no answer within {} s", PATIENCE.as_secs())
             }
@@ -58,7 +92,7 @@ impl Url {
         body(&answer)
     }
 
-    fn answer(&self, start: Instant) -> std::io::Result<Vec<u8>> {
+    fn answer(&self, start: Instant, trust: Option<&Trust>) -> std::io::Result<Vec<u8>> {
         let left = || PATIENCE.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
         // "localhost" is ::1 as well, where an agent on 127.0.0.1 does not listen.
         let mut connected = Err(std::io::Error::other("the name has no address"));
@@ -68,14 +102,23 @@ impl Url {
                 break;
             }
         }
-        let mut stream = connected?;
-        stream.set_write_timeout(Some(left()))?;
+        let socket = connected?;
+        socket.set_read_timeout(Some(left()))?;
+        socket.set_write_timeout(Some(left()))?;
+        let mut stream: Box<dyn Conversation> = match trust {
+            Some(trust) => {
+                let host = self.authority.rsplit_once(':').map_or("", |(host, _)| host);
+                Box::new(trust.speak(host, socket.try_clone()?)?)
+            }
+            None => Box::new(socket.try_clone()?),
+        };
         // Version 1.0: the answer ends with the connection, and never comes in chunks.
-        let request = format!("GET {} HTTP/1.0\r\nHost: {}\r\nAccept: text/plain\r\n\r\n", self.path, self.authority);
+        let Self { authority, path, authorization, .. } = self;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {authority}\r\nAccept: text/plain\r\n{authorization}\r\n");
         stream.write_all(request.as_bytes())?;
         let (mut answer, mut part) = (Vec::new(), [0; 16 << 10]);
         loop {
-            stream.set_read_timeout(Some(left()))?;
+            socket.set_read_timeout(Some(left()))?;
             let length = stream.read(&mut part)?;
             answer.extend_from_slice(part.get(..length).unwrap_or_default());
             if length == 0 {
@@ -91,11 +134,17 @@ impl Url {
     }
 }
 
+/// Bytes both ways, as they come or through TLS.
+trait Conversation: Read + Write {}
+
+impl<T: Read + Write> Conversation for T {}
+
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The usual path goes without saying.
         let path = if self.path == "/metrics" { "" } else { &self.path };
-        write!(f, "http://{}{path}", self.authority)
+        let scheme = if self.is_secure() { "https" } else { "http" };
+        write!(f, "{scheme}://{}{path}", self.authority)
     }
 }
 
@@ -106,6 +155,9 @@ fn body(answer: &[u8]) -> Result<String, String> {
     let (head, body) = (String::from_utf8_lossy(head), body.get(4..).unwrap_or_default());
     let mut lines = head.lines();
     let status = lines.next().unwrap_or_default();
+    if status.split(' ').nth(1) == Some("401") {
+        return Err("it asks for a name and a password: --url http(s)://NAME:PASSWORD@HOST:PORT".into());
+    }
     if !status.starts_with("HTTP/1.") || status.split(' ').nth(1) != Some("200") {
         return Err(format!("it answers {status:?}, expected 200"));
     }
@@ -133,12 +185,20 @@ mod tests {
         ] {
             assert_eq!(Url::parse(text).expect(text).to_string(), shown);
         }
-        for text in ["", "http://", "box", "https://box:1", "ftp://box:1", "box:0", "box:66000", ":1", "a b:1", "u@b:1"]
-        {
-            assert_eq!(Url::parse(text), None, "{text}");
+        for text in ["", "http://", "box", "https://box", "ftp://box:1", "box:0", "box:66000", ":1", "a b:1", "u@b:1"] {
+            assert!(Url::parse(text).is_none(), "{text}");
         }
         let everywhere = "0.0.0.0:9871".parse().expect("an address");
         assert_eq!(Url::of(everywhere).to_string(), "http://127.0.0.1:9871");
+    }
+
+    #[test]
+    #[cfg(feature = "web-config")]
+    fn a_password_goes_into_the_header_and_nowhere_else() {
+        let url = Url::parse("https://me:p%40ss@[::1]:9871/").expect("a URL");
+        assert!(url.is_secure());
+        assert_eq!((url.to_string(), format!("{url:?}")), ("https://[::1]:9871".into(), "https://[::1]:9871".into()));
+        assert_eq!(url.authorization, "Authorization: Basic bWU6cEBzcw==\r\n");
     }
 
     #[test]
@@ -161,9 +221,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = Url::of(listener.local_addr().expect("its address"));
         // The kernel takes the connection; nobody reads it.
-        assert_eq!(url.get(), Err("no answer within 2 s".into()));
+        assert_eq!(url.get(None), Err("no answer within 2 s".into()));
         drop(listener);
-        assert_eq!(url.get(), Err("connection refused".into()));
+        assert_eq!(url.get(None), Err("connection refused".into()));
     }
 
     proptest::proptest! {

@@ -12,6 +12,8 @@ mod page;
 mod row;
 mod rows;
 mod screen;
+#[cfg_attr(not(feature = "web-config"), path = "no_secure.rs")]
+mod secure;
 mod snapshot;
 mod source;
 mod view;
@@ -44,13 +46,17 @@ enum Event {
 }
 
 /// Shows the view until a key or a signal ends it.
-pub(super) fn run(configuration: &Configuration, url: Option<&String>) -> Result<(), Failure> {
+pub(super) fn run(
+    configuration: &Configuration,
+    url: Option<&String>,
+    authorities: Option<&String>,
+) -> Result<(), Failure> {
     check_terminal()?;
     // The log would be written over the view.
     if io::stderr().is_terminal() {
         log::set_max_level(log::LevelFilter::Off);
     }
-    let source = Source::choose(configuration, url)?;
+    let source = Source::choose(configuration, url, authorities)?;
     let (sender, events) = channel();
     stop_on_signals(sender.clone())?;
     let screen = Screen::open()
