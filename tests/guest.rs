@@ -307,3 +307,51 @@ fn on_version_2_who_may_read_a_sibling() {
         println!("{row}");
     }
 }
+
+/// How often a core goes or comes back.
+const FLAPS: u32 = 20;
+
+#[test]
+fn a_suspend_and_cores_that_flap_leave_nothing_false_behind() {
+    let script = r#"
+        hostgauge --interval 200ms --prometheus-listen 127.0.0.1:9871 >/dev/null 2>/tmp/log &
+        until_page hostgauge_cpu_utilization_percent
+        for step in $(seq 1 @FLAPS@); do
+          core=/sys/devices/system/cpu/cpu$((step * 7 % 3 + 1))/online
+          read online < $core; echo $((1 - online)) > $core
+          usleep $((step * 37 % 400))000
+          echo; scrape "flap $step" | grep -E '^(==|hostgauge_cpu_(cores|core_utilization|utilization_percent))'
+        done
+        for core in 1 2 3; do echo 1 > /sys/devices/system/cpu/cpu$core/online 2>/dev/null; done
+        on_tick 9871; on_tick 9871; scrape before
+        echo 0 > /sys/class/rtc/rtc0/wakealarm; echo +8 > /sys/class/rtc/rtc0/wakealarm
+        read start rest < /proc/uptime; echo mem > /sys/power/state; read end rest < /proc/uptime
+        say slept; echo $((${end%.*} - ${start%.*}))
+        on_tick 9871; on_tick 9871; scrape after
+        say log; cat /tmp/log
+        "#;
+    let said = Guest::new(4).run(&script.replace("@FLAPS@", &FLAPS.to_string()), PATIENCE);
+    let mut numbers = std::collections::BTreeSet::new();
+    let mut check = |page: &Page| {
+        let cores = page.cores();
+        numbers.insert(cores.len());
+        assert!(cores.iter().all(|(_, percent)| *percent <= 100.0), "{cores:?}");
+        // A core that came back has no percent before its second reading, and then there is no sum.
+        let Some(sum) = page.sum() else { return };
+        assert_eq!(cores.len() as f64, page.value("hostgauge_cpu_cores", &[]), "the sum of some: {}", page.text);
+        let of_cores: f64 = cores.iter().map(|(_, percent)| percent).sum();
+        assert!((sum - of_cores).abs() < 1e-4, "{sum}, of {cores:?}");
+    };
+    (1..=FLAPS).for_each(|step| check(&said.page(&format!("flap {step}"))));
+    let [before, after] = ["before", "after"].map(|name| said.page(name));
+    [&before, &after].into_iter().for_each(&mut check);
+    assert!(numbers.len() > 1, "cores came and went: {numbers:?}");
+    assert!(said.number("slept") >= 5.0, "it slept: {said:#?}");
+    let disturbed = |page: &Page, kind| page.value("hostgauge_disturbances_total", &[("kind", kind)]);
+    assert!(disturbed(&after, "stall") > disturbed(&before, "stall"), "{}", said.section("log"));
+    assert_eq!(disturbed(&after, "clock"), disturbed(&before, "clock"), "nobody set it: {}", said.section("log"));
+    for page in [&before, &after] {
+        assert_eq!(page.cores().len(), 4, "{}", page.text);
+        assert!(page.sum().is_some() && page.all("hostgauge_collector_success").all(|it| it.value == 1.0));
+    }
+}

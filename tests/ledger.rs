@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use hostgauge_cloudwatch_double::{Double, Fault, Mix, Options};
 
 use support::agent::{Log, hostgauge, page_address};
+use support::clock::Clock;
 use support::load::Killed;
 use support::publishing::{Home, Ledger, SECONDS, Stored, Which};
 use support::random::Random;
@@ -234,42 +235,9 @@ fn two_hundred_kills_lose_and_double_nothing_but_what_the_ledger_says() {
     assert!(total.lost <= total.kills / 4, "{total:?}");
 }
 
-/// The wall clock of one process, by libfaketime.
-struct Clock {
-    library: PathBuf,
-    home: Home,
-}
-
-impl Clock {
-    /// `None` without the library.
-    fn new() -> Option<Self> {
-        let folders = fs::read_dir("/usr/lib").expect("/usr/lib");
-        let libraries = folders.flatten().map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
-        let library = libraries.chain(["/usr/lib/faketime/libfaketimeMT.so.1".into()]).find(|path| path.exists())?;
-        let clock = Self { library, home: Home::new() };
-        clock.set("+0");
-        Some(clock)
-    }
-
-    /// Sets it to so many seconds off the machine's.
-    fn set(&self, offset: &str) {
-        // In one step, for it is read at any moment.
-        fs::write(self.home.file("next"), offset).expect("written");
-        fs::rename(self.home.file("next"), self.home.file("offset")).expect("renamed");
-    }
-
-    fn rule(&self, command: &mut Command) {
-        command.env("LD_PRELOAD", &self.library).env("FAKETIME_TIMESTAMP_FILE", self.home.file("offset")).envs([
-            ("FAKETIME_NO_CACHE", "1"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-            ("NO_FAKE_STAT", "1"),
-        ]);
-    }
-}
-
 #[test]
 fn a_wall_clock_that_jumps_costs_no_datum() {
-    let clock = Clock::new().expect("setting a clock takes libfaketime: tests/run installs it (Debian: faketime)");
+    let clock = Clock::new();
     let double = Double::start(Options { signature_age: None, ..Options::default() }).expect("the double starts");
     let home = Home::new();
     let own = ["--prometheus-listen", "127.0.0.1:0", "--host", "job/algo-1", "--spool-dir", &home.path("spool")];
@@ -284,7 +252,7 @@ fn a_wall_clock_that_jumps_costs_no_datum() {
         agent.wait_for(SOON, "some more windows", |page| (taken(page) >= before + 3 * more).then_some(()));
     };
     windows(2);
-    for (number, offset) in ["+3600", "-3600", "+0"].into_iter().enumerate() {
+    for (number, offset) in [3600.0, -3600.0, 0.0].into_iter().enumerate() {
         clock.set(offset);
         let seen = |page: &Page| jumps(page).filter(|jumps| *jumps > number as f64);
         agent.wait_for(SOON, "the jump is noticed", seen);

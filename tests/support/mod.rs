@@ -4,6 +4,7 @@
 pub(crate) mod agent;
 pub(crate) mod attacks;
 pub(crate) mod browser;
+pub(crate) mod clock;
 #[cfg(feature = "cloudwatch")]
 pub(crate) mod cloudwatch;
 pub(crate) mod container;

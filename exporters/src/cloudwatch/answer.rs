@@ -22,7 +22,8 @@ const LONGEST_MESSAGE: usize = 600;
 pub(super) struct Answer {
     /// What it means for the data.
     pub verdict: Verdict,
-    /// The clock of who answered: the header Date, to the second. None without an answer, or if it had none.
+    /// The service's clock: the header Date, to the second. None if it had none, or without an answer of CloudWatch's
+    /// own.
     pub date: Option<SystemTime>,
     /// Bytes of the body before compression; what the service's limit is compared with. 0 if it came to no body.
     pub uncompressed: u64,

@@ -159,7 +159,8 @@ impl Client {
                 refusal.map_or_else(|| failure(error, &seen), |refusal| refusal.verdict())
             }
         };
-        let date = seen.head.and_then(|head| head.date);
+        // Data are given up by it, so nobody else's clock will do.
+        let date = seen.head.filter(|head| head.cloudwatch).and_then(|head| head.date);
         Answer { verdict, date, uncompressed: seen.uncompressed, sent: seen.sent }
     }
 
@@ -601,6 +602,17 @@ mod tests {
         let url = raw(true, response("429 Too Many Requests\r\nretry-after: 30", ""));
         let expected = Verdict::Throttled { retry_after: Some(Duration::from_secs(30)) };
         assert_eq!(put(&client(&url, PATIENCE), &[datum(1.0)]).verdict, expected);
+    }
+
+    #[test]
+    fn the_clock_of_a_captive_portal_is_not_the_services() {
+        let date = "date: Thu, 01 Jan 2099 00:00:00 GMT";
+        for status in ["200 OK", "302 Found", "403 Forbidden", "503 Service Unavailable"] {
+            let portal = response(&format!("{status}\r\ncontent-type: text/html\r\n{date}"), "<html>");
+            assert_eq!(put(&client(&raw(true, portal), PATIENCE), &[datum(1.0)]).date, None, "{status}");
+            let service = response(&format!("{status}\r\nx-amzn-requestid: 1\r\n{date}"), "");
+            assert!(put(&client(&raw(true, service), PATIENCE), &[datum(1.0)]).date.is_some(), "{status}");
+        }
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(crate) struct Delivery<S> {
     job: Option<Job>,
     /// When the next request goes; `None` while there is nothing to send.
     due: Option<Instant>,
+    /// `None` before the first answer.
+    heard: Option<Heard>,
     told: HashSet<String>,
     failing: Option<String>,
     stop: Option<Stop>,
@@ -70,6 +72,14 @@ pub(crate) struct Rhythm {
     /// The time between requests.
     pub(crate) spread: Duration,
     phase: Duration,
+}
+
+/// The service's clock at its last answer, and ours.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    date: SystemTime,
+    wall: SystemTime,
+    at: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +111,7 @@ impl<S: Service + 'static> Delivery<S> {
             pace: Pace::new(),
             job: None,
             due: pending.then(Instant::now),
+            heard: None,
             told: HashSet::new(),
             failing: None,
             stop: None,
@@ -176,8 +187,10 @@ impl<S: Service + 'static> Delivery<S> {
         if !refused.is_empty() {
             self.spool.append(&spool::Record { refused: &refused, ..empty(time) });
         }
-        if self.due.is_none() && self.spool.pending_data() > 0 {
-            self.due = Some(self.rhythm.next(window.start + window.period, (self.clock)()));
+        if self.spool.pending_data() > 0 {
+            let next = self.rhythm.next(window.start + window.period, (self.clock)());
+            // What lies ahead of the service's clock is looked at more seldom.
+            self.due = Some(self.due.map_or(next, |due| due.min(next)));
         }
         self.show(|_| ());
     }
@@ -215,11 +228,14 @@ impl<S: Service + 'static> Delivery<S> {
 
     /// The newest records that fit into a request.
     fn load(&mut self) -> Option<Job> {
-        let now = millis(self.service_time());
+        let times = self.service_times();
+        let is_known = self.heard.is_some();
         let most = if self.pace.is_open() { 0 } else { BACKLOG_BYTES };
         let (mut bytes, mut data) = (0, 0);
         let mut expired = Vec::new();
-        let entries = self.spool.newest(|meta| match limits::age(meta.time, now) {
+        let entries = self.spool.newest(|meta| match age(meta.time, times) {
+            // Nothing is given up by our own clock alone.
+            Age::TooOld if !is_known => Choice::Skip,
             Age::TooOld => {
                 expired.push((meta.sequence, meta.data));
                 Choice::Skip
@@ -253,13 +269,15 @@ impl<S: Service + 'static> Delivery<S> {
                 }
             }
         }
-        let second_until = now.saturating_sub(SECONDS_LIVE.as_millis() as u64);
+        let second_until = times[0].min(times[1]).saturating_sub(SECONDS_LIVE.as_millis() as u64);
         (!records.is_empty()).then(|| Job::new(namespace.unwrap_or_default(), records, second_until))
     }
 
     fn arrived(&mut self, answer: Answer) {
         let now = (self.clock)();
         let skew = answer.date.map(|date| signed_seconds(now, date));
+        let at = Instant::now();
+        self.heard = answer.date.map(|date| Heard { date, wall: now, at }).or(self.heard);
         let outcome = answer.verdict.outcome();
         let (sent, uncompressed) = (answer.sent, answer.uncompressed);
         let accepted = matches!(answer.verdict, Verdict::Accepted);
@@ -378,13 +396,18 @@ impl<S: Service + 'static> Delivery<S> {
         }
     }
 
-    /// The time by the service's clock, as far as its answers told: that is the clock that it judges data by.
-    fn service_time(&self) -> SystemTime {
-        let skew = self.status.lock().unwrap_or_else(PoisonError::into_inner).skew.unwrap_or_default();
+    /// The time by the service's clock, which is the one that it judges data by, in milliseconds since the Unix epoch:
+    /// its last answer's, and what passed since by our wall clock and by the monotonic one. They differ where the wall
+    /// clock was set since then, or the machine slept, and then neither can be trusted. Ours before the first answer.
+    fn service_times(&self) -> [u64; 2] {
         let now = (self.clock)();
-        let by = Duration::from_secs_f64(skew.abs());
-        let time = if skew > 0.0 { now.checked_sub(by) } else { now.checked_add(by) };
-        time.unwrap_or(now)
+        let Some(Heard { date, wall, at }) = self.heard else { return [millis(now); 2] };
+        let by_wall = match now.duration_since(wall) {
+            Ok(passed) => date.checked_add(passed),
+            Err(back) => date.checked_sub(back.duration()),
+        };
+        let by_monotonic = date.checked_add(at.elapsed());
+        [by_wall, by_monotonic].map(|time| millis(time.unwrap_or(date)))
     }
 
     fn show(&mut self, change: impl FnOnce(&mut Status)) {
@@ -425,6 +448,15 @@ impl Rhythm {
         let time = UNIX_EPOCH + end + Duration::from_nanos(wait as u64);
         // A clock that jumps cannot make it wait longer than once around.
         Instant::now() + time.duration_since(now).unwrap_or_default().min(self.spread)
+    }
+}
+
+/// The age by clocks that may differ: whatever is good by one is sent, so that the answer tells which of them is right.
+fn age(start: u64, times: [u64; 2]) -> Age {
+    match times.map(|now| limits::age(start, now)) {
+        [Age::TooOld, Age::TooOld] => Age::TooOld,
+        ages if ages.contains(&Age::Good) => Age::Good,
+        _ => Age::Ahead,
     }
 }
 

@@ -12,7 +12,8 @@ use minicbor::{Decoder, Encoder, decode, encode};
 use crate::StatisticSet;
 use crate::datum::{Datum, Figures, Resolution};
 
-/// The first byte. Another layout gets another one.
+/// The first byte. Another layout gets another one, and the spool's frames another version with it: so an older agent
+/// leaves them alone instead of giving them up.
 const VERSION: u8 = 1;
 /// The members of a datum.
 const DATUM: u64 = 7;

@@ -109,7 +109,7 @@ impl Service for Fake {
             Play::TooLarge => Verdict::TooLarge,
             Play::Odd => Verdict::Poisoned { members: Vec::new(), code: "What".into(), message: "what".into() },
         };
-        let date = clock().checked_sub(self.0.borrow().behind);
+        let date = true_clock().checked_sub(self.0.borrow().behind);
         Answer { verdict, date, uncompressed: 1000, sent: 100 }
     }
 }
@@ -117,6 +117,8 @@ impl Service for Fake {
 thread_local! {
     /// When this test's time began, and how long after `START` that is.
     static ORIGIN: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+    /// How many seconds the agent's wall clock is ahead.
+    static AHEAD: Cell<i64> = const { Cell::new(0) };
 }
 
 /// Time since `START`.
@@ -125,8 +127,14 @@ fn elapsed() -> Duration {
     after + origin.elapsed()
 }
 
-fn clock() -> SystemTime {
+fn true_clock() -> SystemTime {
     UNIX_EPOCH + START + elapsed()
+}
+
+/// The agent's wall clock.
+fn clock() -> SystemTime {
+    let (ahead, by) = (AHEAD.get(), Duration::from_secs(AHEAD.get().unsigned_abs()));
+    if ahead < 0 { true_clock() - by } else { true_clock() + by }
 }
 
 /// A publisher, its service, and a program that sets gauges.
@@ -253,6 +261,7 @@ fn in_time_after<T>(after: Duration, work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     tokio::task::LocalSet::new().block_on(&runtime.expect("a runtime"), async {
         ORIGIN.set(Some((Instant::now(), after)));
+        AHEAD.set(0);
         work.await
     })
 }
@@ -490,6 +499,57 @@ fn data_ahead_of_the_services_clock_wait_for_it() {
         assert_eq!(status.skew, Some(3.0 * 3600.0));
         tokio::time::sleep(Duration::from_secs(3600 + 300)).await;
         assert_eq!(bench.status().totals.pending(), 0);
+    });
+}
+
+#[test]
+fn a_wall_clock_that_is_set_right_holds_nothing_up_and_gives_nothing_up() {
+    // A month: further than the service takes data, to either side.
+    for ahead in [-30, -1, 1, 30].map(|days| days * 86_400) {
+        in_time(async {
+            let bench = Bench::start(ONE);
+            AHEAD.set(ahead);
+            for _ in 0..3 {
+                bench.period(1).await;
+            }
+            assert_eq!(bench.status().skew, Some(ahead as f64), "its answers tell");
+            let wrong = bench.status().totals;
+            AHEAD.set(0);
+            for _ in 0..3 {
+                bench.period(1).await;
+            }
+            let (status, world) = bench.finish(MINUTE).await;
+            // One window lies in the jump.
+            let right = world.stored.keys().filter(|(_, start, _)| start.abs_diff(START.as_millis() as u64) < 600_000);
+            assert!(right.count() >= 3, "{ahead}: {:?}", world.stored);
+            // What was stamped too far back may be refused by its age, what is right may not.
+            let totals = status.totals;
+            assert!(totals.all_dropped() <= wrong.taken, "{ahead}: {totals:?}, before {wrong:?}");
+        });
+    }
+}
+
+#[test]
+fn nothing_is_given_up_for_its_age_before_the_service_told_the_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let with = With { spool: Some(folder.path()), ..ONE };
+    in_time(async {
+        let bench = Bench::start(with);
+        bench.always(Play::Away);
+        bench.period(1).await;
+        bench.finish(Duration::ZERO).await;
+    });
+    in_time(async {
+        // It starts with a clock that is wrong by years, as of a machine without a battery.
+        AHEAD.set(10 * 365 * 86_400);
+        let bench = Bench::start(with);
+        tokio::time::sleep(5 * MINUTE).await;
+        AHEAD.set(0);
+        bench.period(1).await;
+        bench.period(1).await;
+        let (status, _) = bench.finish(MINUTE).await;
+        let totals = status.totals;
+        assert_eq!((totals.all_dropped(), totals.pending()), (0, 0), "{totals:?}");
     });
 }
 

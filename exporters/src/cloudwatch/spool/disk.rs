@@ -64,6 +64,8 @@ impl Disk {
     pub(super) fn reserve(&mut self, length: usize, next: u64, held: u64, book: &mut Book) -> io::Result<()> {
         let limit = self.segment_bytes;
         let fits = |segment: &Segment| segment.bytes + length as u64 <= limit && segment.can_hold(next);
+        // What somebody removed takes no more.
+        self.file.take_if(|file| folder::is_removed(file));
         if self.file.is_some() && self.segments.last().is_some_and(fits) {
             return Ok(());
         }
@@ -217,11 +219,14 @@ impl Disk {
         book: &mut Book,
         show: &mut impl FnMut(Meta, &[u8]) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        let count = self.segments.len();
         let segment = &mut self.segments[index];
         let file = self.folder.file(segment.number);
         let mut content = match self.folder.read(segment.number) {
             Ok(content) => content,
             Err(error) if is_lost(&error) => {
+                let newest = index + 1 == count;
+                self.file.take_if(|_| newest);
                 log::error!("spool: {} cannot be read, its records are lost: {error}", file.display());
                 Vec::new()
             }
@@ -255,7 +260,7 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 /// Whether trying again would not help, unlike when, say, too many files are open.
-fn is_lost(error: &io::Error) -> bool {
+pub(super) fn is_lost(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, NotFound};
     matches!(error.kind(), NotFound | FileTooLarge) || error.raw_os_error() == Some(Errno::EIO as i32)
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A bigger file is no segment of ours, and is not read.
@@ -75,8 +75,28 @@ impl Folder {
         Ok(numbers)
     }
 
-    pub(super) fn create(&self, number: u64) -> io::Result<File> {
-        OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.file(number))
+    /// A new segment. Where somebody removed the folder, it is made and locked again.
+    pub(super) fn create(&mut self, number: u64) -> io::Result<File> {
+        let open =
+            |folder: &Self| OpenOptions::new().append(true).create_new(true).mode(0o600).open(folder.file(number));
+        match open(self) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                *self = Self::open(&self.path).map_err(|error| match error {
+                    FolderError::Taken => io::Error::other("it was removed, and another agent has made it again"),
+                    FolderError::Io(error) => error,
+                })?;
+                log::warn!("spool {}: the folder was removed, and is made again", self.path.display());
+                open(self)
+            }
+            result => result,
+        }
+    }
+
+    /// Enough to know the version by.
+    pub(super) fn read_beginning(&self, number: u64) -> io::Result<Vec<u8>> {
+        let mut beginning = Vec::new();
+        File::open(self.file(number))?.take(4).read_to_end(&mut beginning)?;
+        Ok(beginning)
     }
 
     /// The whole file.
@@ -124,6 +144,11 @@ impl Folder {
     pub(super) fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+}
+
+/// Whether a file has no name any more: what is written into it, nobody reads.
+pub(super) fn is_removed(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
 }
 
 /// Every write to a segment passes here, so that tests can let the disk be full.

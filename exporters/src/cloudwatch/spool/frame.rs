@@ -125,6 +125,13 @@ fn decode(bytes: &[u8], at: usize) -> Option<(Event, Option<&[u8]>, usize)> {
     Some((event, None, at + if whole { end } else { head_end }))
 }
 
+/// The version of the format, where it is a later one than ours: that of an agent that was newer. Layouts of records
+/// and events change with it.
+pub(super) fn later_version(bytes: &[u8]) -> Option<u8> {
+    let (version, name) = MAGIC.split_last()?;
+    bytes.strip_prefix(name)?.first().copied().filter(|found| found > version)
+}
+
 /// Whether this is what a crash leaves of a segment that was just being begun.
 pub(super) fn is_cut_beginning(bytes: &[u8]) -> bool {
     let start = &bytes[..bytes.len().min(MAGIC.len())];
@@ -146,6 +153,15 @@ mod tests {
             _ => None,
         };
         scan(bytes).filter_map(sequence).collect()
+    }
+
+    #[test]
+    fn a_later_version_is_known_from_damage() {
+        let mut frame = encode(&event(1), b"");
+        assert_eq!(later_version(&frame), None);
+        frame[3] = 7;
+        assert_eq!(later_version(&frame), Some(7));
+        assert!([&b""[..], &MAGIC[..3], b"abcd", &[0; 9]].into_iter().all(|bytes| later_version(bytes).is_none()));
     }
 
     #[test]

@@ -6,15 +6,24 @@
 use std::io;
 
 use super::Book;
+use super::disk::is_lost;
 use super::event::{Checkpoint, Event, drop_reasons};
 use super::folder::Folder;
-use super::frame::{Found, is_cut_beginning, scan};
+use super::frame::{Found, is_cut_beginning, later_version, scan};
 use super::segment::Segment;
 use crate::ledger::Reason;
 
 /// The book, the segments, and the lowest number that no segment had yet.
+///
+/// # Errors
+///
+/// The folder, or a file that is whole for all that is known, cannot be read now, or it is of a later version. Then
+/// everything is as it was, for whoever can read it.
 pub(super) fn replay(folder: &Folder) -> io::Result<(Book, Vec<Segment>, u64)> {
     let (numbers, next_number) = folder.segments()?;
+    for number in &numbers {
+        refuse(folder, *number)?;
+    }
     let last = numbers.last().copied();
     let mut replay = Replay::default();
     for number in numbers {
@@ -36,6 +45,24 @@ pub(super) fn replay(folder: &Folder) -> io::Result<(Book, Vec<Segment>, u64)> {
         }
     }
     Ok(replay.finish(folder, next_number))
+}
+
+/// Refuses what must be kept as it is.
+fn refuse(folder: &Folder, number: u64) -> io::Result<()> {
+    let name = folder.file(number);
+    match folder.read_beginning(number) {
+        Ok(beginning) => match later_version(&beginning) {
+            Some(version) => Err(io::Error::other(format!(
+                "{} has version {version} of the format, and this hostgauge knows version 1: run the newer one again, \
+                 or give this one a folder of its own; nothing in it was touched",
+                name.display()
+            ))),
+            None => Ok(()),
+        },
+        // A folder that has a segment's name is no segment.
+        Err(error) if is_lost(&error) || error.kind() == io::ErrorKind::IsADirectory => Ok(()),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", name.display()))),
+    }
 }
 
 #[derive(Default)]

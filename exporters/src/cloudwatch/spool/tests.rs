@@ -9,6 +9,9 @@ use super::folder::full_disk;
 use super::frame::{Found, scan};
 use super::*;
 
+mod removed;
+mod upgrades;
+
 const MAX: u64 = 16 * 1024 * 1024;
 
 fn folder() -> TempDir {
