@@ -125,7 +125,6 @@ impl Server {
         let site = Arc::new(site);
         let (mut connections, mut taken) = (Connections::new(), 0_usize);
         let mut shutdown = pin!(shutdown);
-        let mut refused = false;
         loop {
             let accepted = tokio::select! {
                 () = &mut shutdown => return Ok(()),

@@ -11,6 +11,9 @@ cargo run --release -p hostgauge-bench -- [OPTIONS]
   --quick            one short round, under 90 s: a smoke test, too noisy to quote
   --only G1,G3       only these figures
   --hostgauge PATH   the binary to measure [default: target/release/hostgauge]
+  --python PATH      a Python with psutil and prometheus_client, for that peer [default: none]
+  --summary FILE     also writes one table of all figures, as README has it
+  --bars FILE        also appends a row for each bar
   --rounds N         rounds of G1, G3 and G6, floor and hostgauge in turn [default: 3]
 ";
 
@@ -20,6 +23,9 @@ pub struct Flags {
     pub only: Vec<&'static str>,
     pub hostgauge: PathBuf,
     pub rounds: usize,
+    pub python: Option<PathBuf>,
+    pub summary: Option<PathBuf>,
+    pub bars: Option<PathBuf>,
 }
 
 impl Flags {
@@ -30,6 +36,7 @@ impl Flags {
         let mut only = Vec::new();
         let mut hostgauge = PathBuf::from(root).join("target/release/hostgauge");
         let mut rounds = None;
+        let (mut python, mut summary, mut bars) = (None, None, None);
         while let Some(flag) = arguments.next() {
             let mut value =
                 |expected: &str| arguments.next().ok_or_else(|| format!("{flag}: expected {expected} after it"));
@@ -43,6 +50,9 @@ impl Flags {
                     }
                 }
                 "--hostgauge" => hostgauge = value("a path")?.into(),
+                "--python" => python = Some(value("a path")?.into()),
+                "--summary" => summary = Some(value("a path")?.into()),
+                "--bars" => bars = Some(value("a path")?.into()),
                 "--rounds" => {
                     let text = value("a number")?;
                     let n = text.parse().ok().filter(|n| (1..=100).contains(n));
@@ -51,7 +61,8 @@ impl Flags {
                 _ => return Err(format!("unknown flag {flag}\n\n{HELP}")),
             }
         }
-        Ok(Some(Self { quick, only, hostgauge, rounds: rounds.unwrap_or(if quick { 1 } else { 3 }) }))
+        let rounds = rounds.unwrap_or(if quick { 1 } else { 3 });
+        Ok(Some(Self { quick, only, hostgauge, rounds, python, summary, bars }))
     }
 
     pub fn wants(&self, id: &str) -> bool {
@@ -78,7 +89,7 @@ mod tests {
     #[test]
     fn wrong_usage_names_what_was_expected() {
         for (line, expected) in [
-            ("--only G2", "known figures are G1"),
+            ("--only G7", "known figures are G1"),
             ("--rounds 0", "expected 1 to 100"),
             ("--rounds", "expected a number"),
             ("--fast", "unknown flag --fast"),

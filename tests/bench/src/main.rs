@@ -6,8 +6,10 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("the benchmark reads /proc: Linux only");
 
+mod bars;
 mod clock;
 mod flags;
+mod group;
 mod measure;
 mod peers;
 mod process;
@@ -38,7 +40,7 @@ fn main() {
 fn run(flags: &Flags, scratch: &process::Scratch) -> Result<(), String> {
     let mut report = Report::new();
     let mut exporters = Vec::new();
-    for candidate in Exporter::candidates(&flags.hostgauge, scratch) {
+    for candidate in Exporter::candidates(&flags.hostgauge, flags.python.as_deref(), scratch) {
         match candidate {
             Ok(exporter) => exporters.push(exporter),
             Err(missing) => report.note(missing),
@@ -46,5 +48,8 @@ fn run(flags: &Flags, scratch: &process::Scratch) -> Result<(), String> {
     }
     Bench::new(flags, scratch).measure(&exporters, &mut report);
     print!("{}", report.markdown());
-    Ok(())
+    if let Some(path) = &flags.summary {
+        std::fs::write(path, report.summary()).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    flags.bars.as_ref().map_or(Ok(()), |path| bars::append(path, &report.bars()))
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     flags::Flags,
+    group::Group,
     peers::{Exporter, Kind, installed},
     process::{self, Scratch},
     report::{Figure, Report},
@@ -76,6 +77,12 @@ impl<'a> Bench<'a> {
                     eprintln!("round {round} of {rounds}: {}", exporter.kind.name());
                     self.noted(exporter, report, |report| self.at_1_hz(exporter, last, report));
                 }
+            }
+        }
+        if self.flags.wants("G2") {
+            match Group::new() {
+                Ok(group) => (0..self.flags.rounds).for_each(|_| self.of_group(exporters, &group, report)),
+                Err(error) => report.note(format!("no G2: {error}")),
             }
         }
         if self.wants_any(&["G5", "G9"]) {
@@ -157,6 +164,38 @@ impl<'a> Bench<'a> {
             self.page(exporter, &target, report)?;
         }
         Ok(())
+    }
+
+    /// hostgauge first, which shows what it holds open; then the floor with the least that a container's CPU, memory and
+    /// disk can be told from, and with all those files.
+    fn of_group(&self, exporters: &[Exporter], group: &Group, report: &mut Report) {
+        let mut held = Vec::new();
+        for (kind, figure) in
+            [(Kind::Hostgauge, Figure::Group), (Kind::Floor, Figure::Group), (Kind::Floor, Figure::GroupSameFiles)]
+        {
+            let Some(exporter) = exporters.iter().find(|exporter| exporter.kind == kind) else { continue };
+            let files = if figure == Figure::Group { group.least() } else { held.clone() };
+            eprintln!("a control group: {}, {} files", kind.name(), files.len());
+            self.noted(exporter, report, |report| {
+                written_back(exporter)?;
+                let target = Target::start(kind.name(), self.scratch, |address| {
+                    exporter.command_of_group(address, group, &files, self.scratch)
+                })?;
+                sleep(SECOND);
+                scrape_times(&target, WARM_UP, false)?;
+                sleep(SECOND);
+                let us = target.cpu_during(|| {
+                    sleep(self.idle);
+                    Ok(())
+                })?;
+                report.add(figure, kind, us / self.idle.as_secs_f64());
+                if kind == Kind::Hostgauge {
+                    report.add(Figure::GroupSameFiles, kind, us / self.idle.as_secs_f64());
+                    held = group.held_by(&target.tree());
+                }
+                Ok(())
+            });
+        }
     }
 
     fn page(&self, exporter: &Exporter, target: &Target, report: &mut Report) -> Result<(), String> {

@@ -1,8 +1,13 @@
 //! Who is measured, and how each is started. Peers are cut down to what hostgauge does by default: CPU, memory, disk.
 
-use crate::process::{self, Scratch};
+use crate::{
+    group::Group,
+    process::{self, Scratch},
+};
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
@@ -15,6 +20,7 @@ pub enum Kind {
     Hostgauge,
     NodeExporter,
     Collectd,
+    Psutil,
 }
 
 impl Kind {
@@ -24,6 +30,7 @@ impl Kind {
             Self::Hostgauge => "hostgauge",
             Self::NodeExporter => "node_exporter (trimmed)",
             Self::Collectd => "collectd",
+            Self::Psutil => "psutil and prometheus_client",
         }
     }
 }
@@ -34,9 +41,12 @@ pub struct Exporter {
     pub version: String,
 }
 
+/// The exporter that people write in a quarter of an hour.
+const PSUTIL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/psutil_exporter.py");
+
 impl Exporter {
     /// In the order of the tables: each exporter, or the line that says why it is not measured.
-    pub fn candidates(hostgauge: &Path, scratch: &Scratch) -> Vec<Result<Self, String>> {
+    pub fn candidates(hostgauge: &Path, python: Option<&Path>, scratch: &Scratch) -> Vec<Result<Self, String>> {
         let ours = hostgauge.canonicalize().map_err(|e| {
             format!("hostgauge: {}: {e}; build it with `cargo build --release -p hostgauge`", hostgauge.display())
         });
@@ -45,6 +55,7 @@ impl Exporter {
             (Kind::Hostgauge, ours),
             (Kind::NodeExporter, installed(&["prometheus-node-exporter", "node_exporter"])),
             (Kind::Collectd, installed(&["collectd"])),
+            (Kind::Psutil, python.map(Path::to_owned).ok_or_else(|| "psutil: no --python with it".into())),
         ]
         .into_iter()
         .map(|(kind, program)| {
@@ -52,6 +63,7 @@ impl Exporter {
             let version = match kind {
                 Kind::Floor => env!("CARGO_PKG_VERSION").into(),
                 Kind::Collectd => version(process::command(&program).arg("-h"), scratch),
+                Kind::Psutil => version(process::command(&program).args(["-m", "pip", "show", "psutil"]), scratch),
                 _ => version(process::command(&program).arg("--version"), scratch),
             };
             Ok(Self { kind, program, version })
@@ -71,6 +83,7 @@ impl Exporter {
                 .args(["--web.disable-exporter-metrics", "--collector.disable-defaults"])
                 .args(["--collector.cpu", "--collector.meminfo", "--collector.filesystem"])
                 .arg(format!("--web.listen-address={address}")),
+            Kind::Psutil => command.arg(PSUTIL).args([address.ip().to_string(), address.port().to_string()]),
             Kind::Collectd => {
                 let file = scratch.path().join("collectd.conf");
                 fs::write(&file, collectd_conf(address, interval, scratch.path()))
@@ -78,6 +91,26 @@ impl Exporter {
                 command.args(["-f", "-C"]).arg(file)
             }
         };
+        Ok(command)
+    }
+
+    /// The same for a control group: ours by its scope, the floor by the files that it reads instead of memory.
+    pub fn command_of_group(
+        &self,
+        address: SocketAddr,
+        group: &Group,
+        files: &[PathBuf],
+        scratch: &Scratch,
+    ) -> Result<Command, String> {
+        let mut command = self.command(address, Duration::from_secs(1), scratch)?;
+        match self.kind {
+            Kind::Hostgauge => {
+                command.args(["--scope", &group.scope()]);
+            }
+            _ => {
+                command.args(files.iter().flat_map(|file| [OsStr::new("--file"), file.as_os_str()]));
+            }
+        }
         Ok(command)
     }
 

@@ -1,14 +1,16 @@
 //! The figures, their bars, and the Markdown that is printed.
 
-use crate::peers::Kind;
+use crate::{bars, peers::Kind};
 use std::{collections::BTreeMap, fmt::Write, fs, thread};
 
 /// What `--only` knows.
-pub const IDS: [&str; 8] = ["G1", "G3", "G4", "G5", "G6", "G9", "G10", "G14"];
+pub const IDS: [&str; 9] = ["G1", "G2", "G3", "G4", "G5", "G6", "G9", "G10", "G14"];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Figure {
     Idle,
+    Group,
+    GroupSameFiles,
     Scrape,
     ScrapeGzip,
     ScrapePerSeries,
@@ -37,8 +39,10 @@ enum Bar {
 use Bar::{AtMost, Nothing, TimesFloor};
 
 /// In the order of printing. The bars are hostgauge's; a peer has none.
-const TABLES: [(Figure, &str, Bar); 17] = [
+const TABLES: [(Figure, &str, Bar); 19] = [
     (Figure::Idle, "G1: CPU at 1 Hz without scrapes, us/s", TimesFloor(1.5)),
+    (Figure::Group, "G2: the same of a control group, us/s; the floor reads the least", TimesFloor(1.5)),
+    (Figure::GroupSameFiles, "G2: the same, us/s; the floor reads the same files", TimesFloor(1.5)),
     (Figure::Scrape, "G3: CPU per keep-alive scrape, us", AtMost(25.0)),
     (Figure::ScrapeGzip, "G3: CPU per keep-alive scrape with gzip, us", AtMost(30.0)),
     (Figure::ScrapePerSeries, "G3: CPU per series of a plain scrape, us", Nothing),
@@ -96,6 +100,58 @@ impl Report {
         let cores = thread::available_parallelism().map_or(0, usize::from);
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let _ = writeln!(out, "- {cores} cores, Linux {}. Load average after: {}.", kernel.trim(), load());
+        out
+    }
+
+    /// One row a figure, one column an exporter: the least of the runs, and our ratio to the floor.
+    pub fn summary(&self) -> String {
+        let mut out = String::from("| |");
+        let peers = || self.exporters.iter().filter(|(kind, _)| !matches!(kind, Kind::Floor | Kind::Hostgauge));
+        let head = |kind: Kind| {
+            let version = self.exporters.iter().find(|(other, _)| *other == kind).map(|(_, version)| version.as_str());
+            format!(" {} {} |", kind.name(), version.unwrap_or_default())
+        };
+        let _ = write!(out, "{} floor | ratio |", head(Kind::Hostgauge));
+        peers().for_each(|(kind, _)| out += &head(*kind));
+        out += "\n| --- |";
+        (0..3 + peers().count()).for_each(|_| out += " ---: |");
+        out.push('\n');
+        let least = |figure, kind| self.values.get(&(figure, kind)).map(|values| Summary::of(values));
+        let cell = |summary: &Option<Summary>| summary.as_ref().map_or(String::new(), |all| number(all.least));
+        for (figure, title, _) in TABLES {
+            let (ours, floor) = (least(figure, Kind::Hostgauge), least(figure, Kind::Floor));
+            if ours.is_none() {
+                continue;
+            }
+            let ratio = match (&ours, &floor) {
+                (Some(ours), Some(floor)) if floor.least > 0.0 => number(ours.least / floor.least),
+                _ => String::new(),
+            };
+            let _ = write!(out, "| {title} | {} | {} | {ratio} |", cell(&ours), cell(&floor));
+            peers().for_each(|(kind, _)| {
+                let _ = write!(out, " {} |", cell(&least(figure, *kind)));
+            });
+            out.push('\n');
+        }
+        out
+    }
+
+    /// A row for each figure that has a bar: figure, value, bar, met.
+    pub fn bars(&self) -> String {
+        let mut out = String::new();
+        for (figure, title, bar) in TABLES.iter().filter(|(_, _, bar)| !matches!(bar, Nothing)) {
+            let least = |kind| self.values.get(&(*figure, kind)).map(|values| Summary::of(values).least);
+            let Some(ours) = least(Kind::Hostgauge) else { continue };
+            let floor = least(Kind::Floor);
+            let (id, what) = title.split_once(": ").unwrap_or((title, ""));
+            let value = match (bar, floor) {
+                (TimesFloor(_), Some(floor)) => format!("{} ({} x floor)", number(ours), number(ours / floor)),
+                _ => number(ours),
+            };
+            if let Some(met) = bar.met(ours, floor) {
+                out += &bars::row(id, what, &value, &bar.text(), met, "hostgauge-bench");
+            }
+        }
         out
     }
 

@@ -11,7 +11,7 @@ use hostgauge_collectors::catalogue::{
 };
 
 use super::page::{Page, Series};
-use super::snapshot::{MOST_REMEMBERED, Share};
+use super::share::Share;
 
 /// A GPU, or one of its MIG instances.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,14 +82,15 @@ pub(super) fn all(page: &Page) -> Vec<Gpu> {
     gpus.into_iter().flat_map(with_instances).collect()
 }
 
-/// Gives GPUs that were there before their place back, without their values, and those that are there their names.
-pub(super) fn keep(now: &mut Vec<Gpu>, before: &[Gpu]) {
+/// Gives GPUs that were there before their place back, without their values, up to `most` in all, and those that are
+/// there their names.
+pub(super) fn keep(now: &mut Vec<Gpu>, before: &[Gpu], most: usize) {
     for gpu in now.iter_mut().filter(|gpu| gpu.name.is_empty()) {
         gpu.name =
             before.iter().find(|known| known.uuid == gpu.uuid).map(|known| known.name.clone()).unwrap_or_default();
     }
     let missing = before.iter().filter(|gpu| !gpu.index.is_empty() && !now.iter().any(|known| known.uuid == gpu.uuid));
-    let room = MOST_REMEMBERED.saturating_sub(now.len());
+    let room = most.saturating_sub(now.len());
     let missing: Vec<Gpu> = missing.take(room).map(Gpu::without_values).collect();
     if !missing.is_empty() {
         // Instances come back with the driver; their order is that of their GPUs.

@@ -14,6 +14,7 @@ mod rows;
 mod screen;
 #[cfg_attr(not(feature = "web-config"), path = "no_secure.rs")]
 mod secure;
+mod share;
 mod snapshot;
 mod source;
 mod view;

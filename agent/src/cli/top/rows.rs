@@ -4,7 +4,7 @@ use super::app::Shown;
 use super::gpus::Gpu;
 use super::look::Look;
 use super::row::{Row, wrapped};
-use super::snapshot::Share;
+use super::share::Share;
 
 /// Every row of the body at this width.
 pub(super) fn body(shown: &Shown, look: Look, width: u16) -> Vec<Row> {

@@ -12,17 +12,10 @@ use hostgauge_collectors::catalogue::{
 
 use super::gpus::{self, Gpu};
 use super::page::Page;
+use super::share::Share;
 
 /// Devices that were seen and are absent are still shown, but not without end.
-pub(super) const MOST_REMEMBERED: usize = 4096;
-
-/// A share in percent with the bytes behind it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Share {
-    pub percent: Option<f64>,
-    pub used: Option<f64>,
-    pub total: Option<f64>,
-}
+const MOST_REMEMBERED: usize = 4096;
 
 /// One moment of a host.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -101,7 +94,7 @@ impl Snapshot {
             keep(&mut self.filesystems, &before.filesystems);
             self.filesystems.sort_by(|(a, _), (b, _)| a.cmp(b));
             if self.gpus_unknown {
-                gpus::keep(&mut self.gpus, &before.gpus);
+                gpus::keep(&mut self.gpus, &before.gpus, MOST_REMEMBERED);
             }
         }
         self

@@ -1,7 +1,10 @@
 //! Is a burst of 250 ms on one core seen in the maximum (G13)? The real collector and the real window stage over the
 //! real kernel, at 100 ms; windows of one second instead of fifteen, so that a hundred trials take minutes.
 //!
-//! `cargo run --release -p hostgauge-bench --bin bursts -- [TRIALS]`
+//! `cargo run --release -p hostgauge-bench --bin bursts -- [TRIALS [BARS]]`: a row for the bar is appended to that file.
+
+#[path = "../bars.rs"]
+mod bars;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -53,5 +56,10 @@ fn main() {
     let lowest = maxima.iter().copied().fold(f64::INFINITY, f64::min);
     println!("bursts seen in the maximum (90 % or more): {seen} of {trials}; the lowest maximum: {lowest:.1} %");
     let mean = means.iter().sum::<f64>() / means.len() as f64;
+    if let Some(path) = std::env::args().nth(2) {
+        let what = format!("bursts of 250 ms seen, of {trials}");
+        let row = bars::row("G13", &what, &seen.to_string(), &trials.to_string(), seen == trials, "bursts");
+        bars::append(path.as_ref(), &row).expect("the file of bars");
+    }
     println!("the mean of the same windows, which is what a counter's rate shows: {mean:.1} %");
 }

@@ -34,11 +34,18 @@ struct Flags {
     interval: Duration,
     listen: String,
     path: String,
+    /// Read instead of the machine's memory: a control group's files.
+    files: Vec<String>,
 }
 
 impl Flags {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut flags = Self { interval: Duration::from_secs(1), listen: "127.0.0.1:9870".into(), path: "/".into() };
+        let mut flags = Self {
+            interval: Duration::from_secs(1),
+            listen: "127.0.0.1:9870".into(),
+            path: "/".into(),
+            files: Vec::new(),
+        };
         while let Some(flag) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{flag}: expected a value after it"))?;
             match flag.as_str() {
@@ -50,8 +57,9 @@ impl Flags {
                 }
                 "--listen" => flags.listen = value,
                 "--path" => flags.path = value,
+                "--file" => flags.files.push(value),
                 _ => {
-                    return Err(format!("unknown flag {flag}; known are --interval-ms, --listen, --path"));
+                    return Err(format!("unknown flag {flag}; known are --interval-ms, --listen, --path, --file"));
                 }
             }
         }
@@ -60,7 +68,7 @@ impl Flags {
 }
 
 fn run(flags: Flags) -> Result<(), String> {
-    let mut host = Host::open(&flags.path)?;
+    let mut host = Host::open(&flags.path, &flags.files)?;
     let listener = TcpListener::bind(&flags.listen).map_err(|e| format!("--listen {}: {e}", flags.listen))?;
     host.serve(&listener, flags.interval).map_err(|e| format!("sampling: {e}"))
 }
@@ -74,10 +82,11 @@ struct Host {
     cores: Vec<Core>,
     memory: Gauge,
     disk: Gauge,
+    files: Vec<(File, Gauge)>,
 }
 
 impl Host {
-    fn open(path: &str) -> Result<Self, String> {
+    fn open(path: &str, files: &[String]) -> Result<Self, String> {
         let at = |path: &'static str| File::open(path).map_err(|e| format!("{path}: {e}"));
         let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let host = hostname.trim();
@@ -87,7 +96,12 @@ impl Host {
             .custom_flags(libc::O_PATH)
             .open(path)
             .map_err(|e| format!("--path {path}: {e}"))?;
+        let counted = files.iter().map(|path| {
+            let file = File::open(path).map_err(|e| format!("--file {path}: {e}"))?;
+            Ok((file, Gauge::new("file", &format!("Host=\"{host}\",path=\"{path}\""))))
+        });
         let mut probe = Self {
+            files: counted.collect::<Result<_, String>>()?,
             stat: at("/proc/stat")?,
             meminfo: at("/proc/meminfo")?,
             disk_root,
@@ -116,9 +130,15 @@ impl Host {
                 core.time = time;
             }
         }
-        let length = read_start(&self.meminfo, &mut self.buffer[..])?;
-        if let Some(percent) = memory_percent(&self.buffer[..length]) {
-            self.memory.set(percent);
+        for (file, gauge) in &mut self.files {
+            let length = read_start(file, &mut self.buffer[..])?;
+            gauge.set(first_number(&self.buffer[..length]));
+        }
+        if self.files.is_empty() {
+            let length = read_start(&self.meminfo, &mut self.buffer[..])?;
+            if let Some(percent) = memory_percent(&self.buffer[..length]) {
+                self.memory.set(percent);
+            }
         }
         self.disk.set(disk_percent(&self.disk_root)?);
         Ok(())
@@ -169,6 +189,7 @@ impl Host {
         }
         self.memory.render(page);
         self.disk.render(page);
+        self.files.iter_mut().for_each(|(_, gauge)| gauge.render(page));
         let length = page.len() - HEAD.len();
         // Writing into a slice of this width fails only beyond 999,999 bytes, some 4000 cores.
         let _ = write!(&mut page[LENGTH_AT..LENGTH_AT + LENGTH_WIDTH], "{length:>LENGTH_WIDTH$}");
@@ -301,6 +322,12 @@ fn memory_percent(meminfo: &[u8]) -> Option<f64> {
     None
 }
 
+/// The first number of a file, wherever it stands.
+fn first_number(text: &[u8]) -> f64 {
+    let from = text.iter().position(u8::is_ascii_digit).unwrap_or(text.len());
+    number(&text[from..]).0 as f64
+}
+
 /// The next number after blanks (0 if there is none) and what follows it.
 fn number(text: &[u8]) -> (u64, &[u8]) {
     let text = text.trim_ascii_start();
@@ -352,6 +379,13 @@ mod tests {
     }
 
     #[test]
+    fn the_first_number_is_found_behind_words() {
+        assert_eq!(first_number(b"usage_usec 71\nuser_usec 5\n"), 71.0);
+        assert_eq!(first_number(b"8:0 rbytes=1\n"), 8.0);
+        assert_eq!(first_number(b""), 0.0);
+    }
+
+    #[test]
     fn a_gauge_starts_anew_at_the_last_value() {
         let mut gauge = Gauge::new("x", "a=\"b\"");
         let mut page = Vec::new();
@@ -367,7 +401,7 @@ mod tests {
 
     #[test]
     fn the_page_says_its_own_length() {
-        let mut host = Host::open("/").unwrap();
+        let mut host = Host::open("/", &["/proc/loadavg".into()]).unwrap();
         host.sample().unwrap();
         let mut page = Vec::new();
         host.render(&mut page);

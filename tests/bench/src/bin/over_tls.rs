@@ -1,13 +1,15 @@
 //! The real agent publishing over TLS. Resident memory (G7): at the start, after some requests, while the service is
 //! away, and after the backlog. With `--cpu`: CPU at 1 Hz and a request a minute, beside an agent that does not
-//! publish.
+//! publish, and with `--peer` beside our collectors before another exporter.
 //!
 //! Our double speaks plain HTTP, so `tls.py` ends TLS before it. Needs openssl, python3 and the double:
 //! `cargo build --release -p hostgauge -p hostgauge-cloudwatch-double`.
 //!
 //! `cargo run --release -p hostgauge-bench --bin over_tls -- [--hostgauge PATH] [--roots PEM|none] [--outage SECONDS]
-//! [--cpu MINUTES] [-- MORE OPTIONS OF HOSTGAUGE]`
+//! [--cpu MINUTES [--peer PATH]] [--bars FILE] [-- MORE OPTIONS OF HOSTGAUGE]`
 
+#[path = "../bars.rs"]
+mod bars;
 #[path = "../clock.rs"]
 mod clock;
 #[allow(dead_code, reason = "shared with the driver, which needs all of it")]
@@ -35,6 +37,10 @@ struct Flags {
     outage: u64,
     /// Minutes of CPU instead of the memory.
     cpu: Option<u32>,
+    /// `metrics_cloudwatch/`, built.
+    peer: Option<PathBuf>,
+    /// Where to append a row for each bar.
+    bars: Option<PathBuf>,
     /// For hostgauge.
     more: Vec<String>,
 }
@@ -53,6 +59,8 @@ fn flags() -> Result<Flags, String> {
         roots: Some("/etc/ssl/certs/ca-certificates.crt".into()),
         outage: 60,
         cpu: None,
+        peer: None,
+        bars: None,
         more: Vec::new(),
     };
     let mut arguments = env::args().skip(1);
@@ -63,6 +71,8 @@ fn flags() -> Result<Flags, String> {
             "--roots" => flags.roots = Some(value()?).filter(|roots| roots != "none").map(PathBuf::from),
             "--outage" => flags.outage = value()?.parse().map_err(|_| "--outage: expected seconds")?,
             "--cpu" => flags.cpu = Some(value()?.parse().map_err(|_| "--cpu: expected minutes")?),
+            "--peer" => flags.peer = Some(value()?.into()),
+            "--bars" => flags.bars = Some(value()?.into()),
             "--" => flags.more = arguments.by_ref().collect(),
             _ => return Err(format!("unknown flag {flag}")),
         }
@@ -113,32 +123,41 @@ fn resident(flags: &Flags, scratch: &Scratch, service: &mut Service) -> Result<(
     service.until(service.requests() + 2)?;
     sleep(SETTLE);
     row(&agent, service, "two requests later")?;
+    let most: f64 = memory(agent.child.id())?[1].parse().map_err(|_| "VmHWM: expected a number")?;
     println!("\nThe ledger: {}", agent.stop()?);
-    Ok(())
+    let Some(path) = &flags.bars else { return Ok(()) };
+    let mb = most * 1024.0 / 1e6;
+    let what = format!("most resident memory, MB, publishing over TLS with an outage of {} s", flags.outage);
+    bars::append(path, &bars::row("G7", &what, &format!("{mb:.1}"), "10", mb <= 10.0, "over_tls"))
 }
 
-/// Two agents side by side, so that whatever else runs meets both.
+/// Agents side by side, so that whatever else runs meets all.
 fn cpu(flags: &Flags, scratch: &Scratch, service: &Service, minutes: u32) -> Result<(), String> {
-    let silent = Agent::start(flags, scratch, "silent", |_| ())?;
-    let publishing = Agent::start(flags, scratch, "publishing", |command| service.ask_for(command, "60s"))?;
-    // The first request reads the root certificates.
-    service.until(1)?;
+    let mut agents = vec![
+        Agent::start(flags, scratch, "silent", |_| ())?,
+        Agent::start(flags, scratch, "publishing", |command| service.ask_for(command, "60s"))?,
+    ];
+    if let Some(peer) = &flags.peer {
+        let mut command = process::command(peer);
+        service.point(command.env("HOME", scratch.path()));
+        agents.push(Agent::spawn(command, scratch, "metrics_cloudwatch")?);
+    }
+    // The first requests read the root certificates.
+    service.until(agents.len() - 1)?;
     sleep(SETTLE);
-    println!("| agent | CPU, us/s | requests | VmRSS, kB | RssAnon, kB |\n| --- | ---: | ---: | ---: | ---: |");
-    let spent = |agent: &Agent| clock::cpu_us(&[agent.child.id()]);
-    let (before, asked) = ([spent(&silent)?, spent(&publishing)?], service.requests());
+    println!("| agent | CPU, us/s | VmRSS, kB | RssAnon, kB |\n| --- | ---: | ---: | ---: |");
+    let spent = || agents.iter().map(|agent| clock::cpu_us(&[agent.child.id()])).collect::<Result<Vec<_>, _>>();
+    let (before, asked) = (spent()?, service.requests());
     let time = Duration::from_secs(60) * minutes;
     sleep(time);
-    let after = [spent(&silent)?, spent(&publishing)?];
-    let requests = service.requests() - asked;
-    for (n, (agent, requests)) in [(&silent, 0), (&publishing, requests)].into_iter().enumerate() {
-        let us = (after[n] - before[n]) / time.as_secs_f64();
+    let (after, requests) = (spent()?, service.requests() - asked);
+    for ((agent, before), after) in agents.iter().zip(before).zip(after) {
         let memory = memory(agent.child.id())?;
-        println!("| {} | {us:.0} | {requests} | {} | {} |", agent.name, memory[0], memory[2]);
+        let us = (after - before) / time.as_secs_f64();
+        println!("| {} | {us:.0} | {} | {} |", agent.name, memory[0], memory[2]);
     }
-    silent.stop()?;
-    println!("\nThe ledger: {}", publishing.stop()?);
-    Ok(())
+    println!("\nRequests of all together: {requests}.");
+    agents.into_iter().try_for_each(|agent| agent.stop().map(drop))
 }
 
 /// The double behind a terminator of TLS, which can be away.
@@ -175,6 +194,11 @@ impl<'a> Service<'a> {
         command
             .args(["--cloudwatch", "--cloudwatch-period", period, "--spool-dir"])
             .arg(self.scratch.path().join("spool"));
+        self.point(command);
+    }
+
+    /// AWS's environment, with this for the service.
+    fn point(&self, command: &mut Command) {
         command.env("AWS_ENDPOINT_URL", format!("https://localhost:{}", self.port)).env("SSL_CERT_FILE", &self.roots);
         command.env("AWS_REGION", "eu-central-1").env("AWS_ACCESS_KEY_ID", "any").env("AWS_SECRET_ACCESS_KEY", "any");
         command.env("AWS_EC2_METADATA_DISABLED", "true").env("NO_PROXY", "localhost");
@@ -212,6 +236,10 @@ impl Agent {
         command.envs(env::vars().filter(|(variable, _)| variable.starts_with("MALLOC_")));
         configure(&mut command);
         command.args(&flags.more);
+        Self::spawn(command, scratch, name)
+    }
+
+    fn spawn(mut command: Command, scratch: &Scratch, name: &'static str) -> Result<Self, String> {
         let log = scratch.path().join(format!("{name}.log"));
         Ok(Self { name, child: process::spawn(&mut command, scratch, &log)?, log })
     }

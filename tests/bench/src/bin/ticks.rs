@@ -1,6 +1,9 @@
 //! How late ticks are at 10 Hz while every core has a busy loop (the second half of G5).
 //!
-//! `cargo run --release -p hostgauge-bench --bin ticks -- [SECONDS]`
+//! `cargo run --release -p hostgauge-bench --bin ticks -- [SECONDS [BARS]]`: a row for the bar is appended to that file.
+
+#[path = "../bars.rs"]
+mod bars;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -53,6 +56,12 @@ fn main() {
         late.sort_unstable();
         let at = |share: f64| late[((late.len() - 1) as f64 * share) as usize];
         let in_time = late.iter().filter(|late| **late <= Duration::from_millis(5)).count();
+        if let (true, Some(path)) = (loops > 0, std::env::args().nth(2)) {
+            let share = 100.0 * in_time as f64 / late.len() as f64;
+            let what = "ticks within 5 ms at 10 Hz, a busy loop on every core, %";
+            let row = bars::row("G5", what, &format!("{share:.2} of {}", late.len()), "99.9", share >= 99.9, "ticks");
+            bars::append(path.as_ref(), &row).expect("the file of bars");
+        }
         println!(
             "| {loops} | {} | {:?} | {:?} | {:?} | {:?} | {:.2} % |",
             late.len(),

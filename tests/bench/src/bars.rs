@@ -1,0 +1,15 @@
+//! The table of bars, which several programs write a row of.
+
+use std::{fs::File, io::Write as _, path::Path};
+
+/// Appends rows to a file, which is made where there is none.
+pub fn append(path: &Path, rows: &str) -> Result<(), String> {
+    let file = File::options().create(true).append(true).open(path);
+    file.and_then(|mut file| file.write_all(rows.as_bytes())).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// A row: what it is, its value, its bar, whether that is met, the program that shows it.
+pub fn row(figure: &str, what: &str, value: &str, bar: &str, met: bool, shown_by: &str) -> String {
+    let met = if met { "yes" } else { "no" };
+    format!("| {figure} | {what} | {value} | {bar} | {met} | `{shown_by}` |\n")
+}
