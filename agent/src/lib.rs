@@ -34,6 +34,9 @@ mod cloudwatch;
 mod delivery;
 mod error;
 mod fanout;
+#[cfg(all(any(test, fuzzing), feature = "top", target_os = "linux"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod identity;
 mod job_kind;
 mod page;

@@ -31,6 +31,9 @@
 pub mod catalogue;
 mod emit;
 mod error;
+#[cfg(all(any(test, fuzzing), target_os = "linux"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gpu;
 mod pending;
 mod process;

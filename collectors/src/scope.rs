@@ -103,7 +103,7 @@ impl FromStr for Scope {
             number.ok_or_else(|| bad("expected the number of a process, such as pid:4711"))
         };
         match text.split_once(':').unwrap_or((text, "")) {
-            _ if text.ends_with(':') => Err(bad(&format!("expected {FORMS}"))),
+            (one, "") if one.len() < text.len() => Err(bad(&format!("expected {FORMS}"))),
             ("auto", "") => Ok(Self::Auto),
             ("host", "") => Ok(Self::Host),
             ("container", "") => Ok(Self::Container),
@@ -264,6 +264,9 @@ mod tests {
         }
         assert_eq!("cgroup:a/b/".parse(), Ok(Scope::Cgroup("/a/b".into())));
         assert_eq!("cgroup:/".parse(), Ok(Scope::Cgroup("/".into())));
+        // A name may end with a colon, and is shown as what reads back.
+        assert_eq!("cgroup:/a:/".parse(), Ok(Scope::Cgroup("/a:".into())));
+        assert_eq!("cgroup:/a:".parse(), Ok(Scope::Cgroup("/a:".into())));
     }
 
     #[test]

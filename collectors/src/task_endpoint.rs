@@ -45,6 +45,12 @@ impl TaskEndpoint {
         (is_local && plain).then(|| Self { address, path: path.trim_end_matches('/').to_owned() })
     }
 
+    /// Who is asked.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The text at a path below the endpoint, such as `/task`.
     ///
     /// # Errors

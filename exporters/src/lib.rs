@@ -17,6 +17,9 @@ pub mod datum;
 pub mod distribution;
 #[cfg(feature = "cloudwatch")]
 pub mod emf;
+#[cfg(all(any(test, fuzzing), feature = "cloudwatch"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod history;
 #[cfg(feature = "cloudwatch")]
 pub mod ledger;

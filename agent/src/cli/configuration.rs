@@ -68,7 +68,7 @@ impl Configuration {
         Ok(configuration)
     }
 
-    fn merge(
+    pub(super) fn merge(
         flags: impl Fn(&Opt) -> Vec<String>,
         variable: impl Fn(&str) -> Option<String>,
         file: Vec<Setting>,
@@ -141,7 +141,7 @@ fn read_file(path: &str) -> Result<Vec<Setting>, Failure> {
     parse_file(path, &text).map_err(refuse)
 }
 
-fn parse_file(path: &str, text: &str) -> Result<Vec<Setting>, String> {
+pub(super) fn parse_file(path: &str, text: &str) -> Result<Vec<Setting>, String> {
     let line = |at: usize| 1 + text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count();
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);

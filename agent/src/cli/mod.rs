@@ -8,6 +8,8 @@ mod catalogue;
 mod check;
 mod commands;
 mod configuration;
+#[cfg(all(any(test, fuzzing), feature = "top", target_os = "linux"))]
+pub(crate) mod fuzzing;
 mod logging;
 mod once;
 mod options;

@@ -70,9 +70,9 @@ impl Manager {
 }
 
 /// Half of the time after which the manager gives up: one message may be late.
-fn watchdog(micros: Option<String>, pid: Option<String>, own: u32) -> Option<Duration> {
+pub(super) fn watchdog(micros: Option<String>, pid: Option<String>, own: u32) -> Option<Duration> {
     let meant = pid.is_none_or(|pid| pid.parse() == Ok(own));
-    let micros: u64 = micros.filter(|_| meant)?.parse().ok().filter(|micros| *micros > 0)?;
+    let micros: u64 = micros.filter(|_| meant)?.parse().ok().filter(|micros| *micros > 1)?;
     Some(Duration::from_micros(micros / 2))
 }
 
@@ -90,6 +90,8 @@ mod tests {
             (text("30000000"), text("7"), Some(Duration::from_secs(15))),
             (text("30000000"), text("8"), None),
             (text("0"), None, None),
+            // Half of it would be no pause at all.
+            (text("1"), None, None),
             (text("soon"), None, None),
             (None, text("7"), None),
         ] {

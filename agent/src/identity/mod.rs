@@ -6,6 +6,8 @@
 
 #[cfg(feature = "cli")]
 mod detect;
+#[cfg(all(any(test, fuzzing), feature = "top", target_os = "linux"))]
+pub(crate) use detect::fuzzing;
 
 #[cfg(feature = "cli")]
 pub(crate) use detect::{Figure, Identity, Places, Platform, Source, identify, identify_by_options};

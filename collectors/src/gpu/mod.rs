@@ -19,6 +19,8 @@ mod diagnosis;
 mod driver;
 mod events;
 mod evidence;
+#[cfg(all(any(test, fuzzing), target_os = "linux"))]
+pub(crate) mod fuzzing;
 mod instances;
 #[cfg(any(target_os = "linux", target_os = "windows"))]
 mod nvml;

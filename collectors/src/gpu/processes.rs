@@ -7,6 +7,8 @@
 //! Never run on a real GPU so far: only on a double of the driver.
 
 mod container;
+#[cfg(all(any(test, fuzzing), target_os = "linux"))]
+pub(crate) mod fuzzing;
 mod pids;
 mod procfs;
 mod share;

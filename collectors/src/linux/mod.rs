@@ -5,6 +5,8 @@ pub(crate) mod cpu;
 mod cpu_list;
 pub(crate) mod disk;
 mod filesystem;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod held_file;
 mod meminfo;
 pub(crate) mod memory;

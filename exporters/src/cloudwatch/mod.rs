@@ -12,6 +12,8 @@ mod collapse;
 mod connector;
 mod credentials;
 mod delivery;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod job;
 pub mod json;
 pub mod limits;

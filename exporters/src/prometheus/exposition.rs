@@ -10,16 +10,32 @@ use super::negotiation::Format;
 
 /// A legal metric name.
 pub(super) fn metric_name(name: &str) -> String {
-    sanitize_metric_name(name)
+    not_empty(sanitize_metric_name(name))
 }
 
-/// `name{label="value",...} `: a line but for its value.
+/// A legal label name.
+pub(super) fn label_name(name: &str) -> String {
+    not_empty(sanitize_label_key(name))
+}
+
+fn not_empty(name: String) -> String {
+    if name.is_empty() { "_".to_owned() } else { name }
+}
+
+/// `name{label="value",...} `: a line but for its value. Of labels whose legal names are the same the first is there:
+/// both would make a page that no parser takes.
 pub(super) fn line_head<'a>(name: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut line = name.to_owned();
     let mut separator = '{';
+    let mut names: Vec<String> = Vec::new();
     for (label, value) in labels {
+        let label = label_name(label);
+        if names.contains(&label) {
+            continue;
+        }
         line.push(separator);
-        line.push_str(&sanitize_label_key(label));
+        line.push_str(&label);
+        names.push(label);
         line.push_str("=\"");
         escape(&mut line, value, true);
         line.push('"');
@@ -135,6 +151,8 @@ mod tests {
         assert_eq!(line_head("a", [("path", "C:\\x\n\"y\"")]), "a{path=\"C:\\\\x\\n\\\"y\\\"\"} ");
         assert_eq!(line_head("a", []), "a ");
         assert_eq!(line_head("a", [("b-c", ""), ("d", "1")]), "a{b_c=\"\",d=\"1\"} ");
+        assert_eq!(line_head("a", [("b-c", "1"), ("b_c", "2"), ("", "3")]), "a{b_c=\"1\",_=\"3\"} ");
+        assert_eq!(metric_name(""), "_");
         assert_eq!(
             header("a_total", "say \"x\"\\", "counter", Format::Text),
             "# HELP a_total say \"x\"\\\\\n# TYPE a_total counter\n"

@@ -117,7 +117,7 @@ fn fresh(mut response: Response<Body>) -> Response<Body> {
 }
 
 /// The query's `since`; everything else in it is nobody's business.
-fn since(query: Option<&str>) -> Result<Option<Duration>, ()> {
+pub(super) fn since(query: Option<&str>) -> Result<Option<Duration>, ()> {
     let mut parts = query.unwrap_or_default().split('&').filter_map(|part| part.split_once('='));
     let Some((_, seconds)) = parts.find(|(name, _)| *name == "since") else { return Ok(None) };
     let seconds = seconds.parse::<f64>().map_err(drop)?;

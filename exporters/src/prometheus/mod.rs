@@ -4,6 +4,8 @@ mod body;
 mod connections;
 mod conversation;
 mod exposition;
+#[cfg(all(any(test, fuzzing), feature = "cloudwatch"))]
+pub(crate) mod fuzzing;
 mod guard;
 mod host;
 mod live;

@@ -32,7 +32,10 @@ impl Format {
             let (mut quality, mut version) = (1.0, None);
             for parameter in parts {
                 match parameter.split_once('=').map(|(name, value)| (name.trim(), value.trim().trim_matches('"'))) {
-                    Some(("q", value)) => quality = f32::from_str(value).unwrap_or(0.0),
+                    Some(("q", value)) => {
+                        let legal = f32::from_str(value).ok().filter(|quality| (0.0..=1.0).contains(quality));
+                        quality = legal.unwrap_or(0.0);
+                    }
                     Some(("version", value)) => version = Some(value),
                     _ => {}
                 }
@@ -57,17 +60,22 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// gzip where the client accepts it.
+    /// gzip where the client accepts it: by its name, or else by `*`, which stands for what is not named.
     pub fn from_accept_encoding(accept: &str) -> Self {
-        let gzip = accept.split(',').any(|offer| {
+        let (mut named, mut any) = (None, false);
+        for offer in accept.split(',') {
             let mut parts = offer.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
             let refused = parts.any(|parameter| {
                 parameter.strip_prefix("q=").is_some_and(|quality| f32::from_str(quality).is_ok_and(|q| q == 0.0))
             });
-            (name.eq_ignore_ascii_case("gzip") || name == "*") && !refused
-        });
-        if gzip { Self::Gzip } else { Self::Identity }
+            if name.eq_ignore_ascii_case("gzip") {
+                named = Some(named.unwrap_or(false) || !refused);
+            } else if name == "*" {
+                any = !refused;
+            }
+        }
+        if named.unwrap_or(any) { Self::Gzip } else { Self::Identity }
     }
 }
 
@@ -86,6 +94,7 @@ mod tests {
             ("application/openmetrics-text;q=0.3,text/plain;q=0.9", Format::Text),
             ("application/openmetrics-text;q=0,*/*", Format::Text),
             ("application/openmetrics-text;q=high", Format::Text),
+            ("application/openmetrics-text,text/plain;q=5", Format::OpenMetrics),
             ("text/html,*/*;q=0.8", Format::Text),
             ("", Format::Text),
         ] {
@@ -100,6 +109,8 @@ mod tests {
             ("br, GZIP;q=0.5", Encoding::Gzip),
             ("*", Encoding::Gzip),
             ("gzip;q=0", Encoding::Identity),
+            ("gzip;q=0, *", Encoding::Identity),
+            ("*;q=0, gzip", Encoding::Gzip),
             ("gzip; q=0.0, identity", Encoding::Identity),
             ("deflate", Encoding::Identity),
             ("", Encoding::Identity),

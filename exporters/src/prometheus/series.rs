@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::{Gauge, Key, SharedString};
 
-use super::exposition::{header, line_head, metric_name, push_value};
+use super::exposition::{header, label_name, line_head, metric_name, push_value};
 use super::negotiation::Format;
 
 /// Families that were declared stand first, in the order of declaration; all others follow by name.
@@ -74,7 +74,8 @@ impl Families {
         // As metrics-exporter-prometheus has it: a series' own label wins over a global one of the same name.
         let own = key.labels().map(|label| (label.key(), label.value()));
         let global = self.labels.iter().map(|(label, value)| (label.as_str(), value.as_str()));
-        let global = global.filter(|(label, _)| key.labels().all(|own| own.key() != *label));
+        let is_own = |name: &str| key.labels().any(|own| label_name(own.key()) == label_name(name));
+        let global = global.filter(|(label, _)| !is_own(label));
         let line = line_head(&name, global.chain(own));
         let new = || Series { value: Arc::new(AtomicU64::new(f64::NAN.to_bits())), line: line.clone() };
         let series = self.family(&name).series.entry(natural(&line)).or_insert_with(new);

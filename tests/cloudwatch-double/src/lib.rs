@@ -13,6 +13,9 @@
 //! ```
 
 mod fault;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod json;
 mod limits;

@@ -22,6 +22,9 @@ mod calls;
 mod driver;
 mod events;
 mod exports;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gpm;
 mod pointer;
 mod ring;

@@ -149,7 +149,7 @@ impl std::fmt::Display for Url {
 }
 
 /// What an answer carries, if it is a whole and good one.
-fn body(answer: &[u8]) -> Result<String, String> {
+pub(super) fn body(answer: &[u8]) -> Result<String, String> {
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or("what answers there is not HTTP")?;
     let (head, body) = answer.split_at(end);
     let (head, body) = (String::from_utf8_lossy(head), body.get(4..).unwrap_or_default());

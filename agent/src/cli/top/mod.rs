@@ -4,6 +4,8 @@
 //! answer) is a thread that sends it events.
 
 mod app;
+#[cfg(all(any(test, fuzzing), target_os = "linux"))]
+pub(crate) mod fuzzing;
 mod gpus;
 mod history;
 mod http;

@@ -4,6 +4,8 @@ mod compose;
 mod ec2;
 mod ecs;
 mod file;
+#[cfg(all(any(test, fuzzing), feature = "top", target_os = "linux"))]
+pub(crate) mod fuzzing;
 mod hyperpod;
 mod kubernetes;
 mod launcher;

@@ -114,7 +114,9 @@ pub(super) fn whole(form: raw::nvmlValueType_t, value: &raw::nvmlValue_t) -> Opt
     // SAFETY: every field is made of plain bits, and `form` says which one was written.
     unsafe {
         match form {
-            raw::nvmlValueType_enum_NVML_VALUE_TYPE_DOUBLE if value.dVal >= 0.0 => Some(value.dVal.round() as u64),
+            raw::nvmlValueType_enum_NVML_VALUE_TYPE_DOUBLE => {
+                (0.0..u64::MAX as f64).contains(&value.dVal).then(|| value.dVal.round() as u64)
+            }
             raw::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_INT => Some(u64::from(value.uiVal)),
             raw::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG => Some(value.ulVal as u64),
             raw::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG_LONG => Some(value.ullVal),
@@ -129,6 +131,16 @@ pub(super) fn whole(form: raw::nvmlValueType_t, value: &raw::nvmlValue_t) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_double_beyond_all_whole_numbers_is_none() {
+        for (double, number) in [(36.6, Some(37)), (1e19, Some(10_000_000_000_000_000_000)), (-1.0, None)] {
+            assert_eq!(whole(0, &raw::nvmlValue_t { dVal: double }), number, "{double}");
+        }
+        for garbage in [1e20, f64::INFINITY, f64::NAN, f64::MAX] {
+            assert_eq!(whole(0, &raw::nvmlValue_t { dVal: garbage }), None, "{garbage}");
+        }
+    }
 
     #[test]
     fn the_numbers_of_nvml_h() {

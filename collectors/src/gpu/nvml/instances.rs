@@ -17,7 +17,7 @@ use super::{Library, checked, found};
 /// The driver calls an instance by its GPU's name, this word and the profile: `NVIDIA H100 80GB HBM3 MIG 1g.10gb`.
 const BEFORE_PROFILE: &str = " MIG ";
 
-type TextOf = unsafe extern "C" fn(raw::nvmlDevice_t, *mut c_char, c_uint) -> raw::nvmlReturn_t;
+pub(super) type TextOf = unsafe extern "C" fn(raw::nvmlDevice_t, *mut c_char, c_uint) -> raw::nvmlReturn_t;
 type NumberOf = unsafe extern "C" fn(raw::nvmlDevice_t, *mut c_uint) -> raw::nvmlReturn_t;
 
 impl Gpu {
@@ -66,7 +66,7 @@ fn uuid(library: &Library, handle: raw::nvmlDevice_t) -> Result<Text, Code> {
     text(found(&library.raw().nvmlDeviceGetUUID)?, handle)
 }
 
-fn text(ask: &TextOf, handle: raw::nvmlDevice_t) -> Result<Text, Code> {
+pub(super) fn text(ask: &TextOf, handle: raw::nvmlDevice_t) -> Result<Text, Code> {
     let mut text = [0; Text::LENGTH];
     // SAFETY: the handle is the library's, and there is a place for as many characters as it is told.
     checked(unsafe { ask(handle, text.as_mut_ptr().cast(), text.len() as c_uint) })?;

@@ -12,6 +12,8 @@
 mod device;
 mod events;
 mod fields;
+#[cfg(all(any(test, fuzzing), target_os = "linux"))]
+pub(crate) mod fuzzing;
 mod gpm;
 mod inspect;
 mod instances;

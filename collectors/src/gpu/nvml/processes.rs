@@ -117,7 +117,10 @@ impl Gpu {
 }
 
 /// Asks with the room there is, and with more while the driver says that it wants more. Returns what was written.
-fn fill<T>(room: &mut Vec<T>, mut ask: impl FnMut(&mut u32, &mut [T]) -> raw::nvmlReturn_t) -> Result<&[T], Code> {
+pub(super) fn fill<T>(
+    room: &mut Vec<T>,
+    mut ask: impl FnMut(&mut u32, &mut [T]) -> raw::nvmlReturn_t,
+) -> Result<&[T], Code> {
     let mut wanted = FIRST;
     for _ in 0..TRIES {
         if room.len() < wanted {

@@ -104,7 +104,7 @@ impl Procfs {
 }
 
 /// Field 22 of stat. The second is the name between brackets, in which anything may stand, brackets and spaces as well.
-fn started(stat: &[u8]) -> Option<u64> {
+pub(super) fn started(stat: &[u8]) -> Option<u64> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
     rest.split_ascii_whitespace().nth(19)?.parse().ok()

@@ -187,7 +187,7 @@ fn quotient(quota: u64, period: u64) -> Option<Limit> {
     (period > 0).then(|| Limit::Cores(quota as f64 / period as f64))
 }
 
-fn cpu_max(text: &str) -> Option<Limit> {
+pub(super) fn cpu_max(text: &str) -> Option<Limit> {
     match text.split_once(' ')? {
         ("max", _) => Some(Limit::None),
         (quota, period) => quotient(quota.parse().ok()?, period.parse().ok()?),

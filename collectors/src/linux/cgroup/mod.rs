@@ -4,6 +4,8 @@ mod auto;
 mod beside;
 mod collector;
 mod cpu;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod group;
 mod io;
 mod limits;

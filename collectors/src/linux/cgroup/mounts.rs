@@ -72,7 +72,8 @@ fn unescape(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('\\') {
         plain.push_str(before);
-        let code = after.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        let digits = after.get(..3).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
         match code {
             Some(code) => {
                 plain.push(code.into());
@@ -160,7 +161,7 @@ nonsense
         let mounts = parse("1 2 0:1 / /c rw - cgroup c rw,memory\n3 2 0:2 /x /c rw - cgroup2 c rw\n");
         assert_eq!(mounts.len(), 1);
         assert!(mounts[0].v2);
-        assert_eq!(unescape(r"a\040b\134c\9"), r"a b\c\9");
+        assert_eq!(unescape(r"a\040b\134c\9\+12"), r"a b\c\9\+12");
     }
 
     #[test]

@@ -32,10 +32,11 @@ pub(super) fn parse(text: &str) -> Option<Process> {
     let field = |number: usize| fields.get(number - 3);
     let number = |at: usize| field(at)?.parse::<i64>().ok()?.try_into().ok();
     let times = [14, 15, 16, 17].into_iter().map(number);
+    let ticks = times.into_iter().try_fold(0u64, |sum, time: Option<u64>| sum.checked_add(time?))?;
     Some(Process {
         pid: pid.parse().ok()?,
         parent: field(4)?.parse().ok()?,
-        ticks: times.sum::<Option<u64>>()?,
+        ticks,
         start: number(22)?,
         resident_pages: number(24)?,
     })
@@ -118,7 +119,9 @@ mod tests {
     fn a_stat_file_whatever_the_name() {
         let process = parse(&stat(7, 3, [1, 2, 3, 4])).expect("good");
         assert_eq!(process, Process { pid: 7, parent: 3, ticks: 10, start: 77, resident_pages: 5 });
-        for bad in ["", "7", "7 (a", "7 (a) S 1", "x (a) S 1 1"] {
+        // Four times that no machine has, whose sum 64 bits do not hold.
+        let endless = stat(7, 3, [i64::MAX as u64; 4]);
+        for bad in ["", "7", "7 (a", "7 (a) S 1", "x (a) S 1 1", &endless] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
     }

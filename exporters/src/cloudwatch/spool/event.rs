@@ -4,6 +4,9 @@ use minicbor::{Decode, Encode};
 
 use crate::ledger::{Reason, Totals};
 
+/// More data than any agent takes, by far, and so few that sums of them fit 64 bits.
+const MOST: u64 = 1 << 48;
+
 /// One thing that happened. Its numbers in the log are never used again for something else.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub(super) enum Event {
@@ -95,12 +98,13 @@ pub(super) struct Partial {
 }
 
 impl Checkpoint {
-    /// The ledger as it was.
-    pub(super) fn totals(&self) -> Totals {
+    /// The ledger as it was; `None` where a number is none that an agent lives to count to.
+    pub(super) fn totals(&self) -> Option<Totals> {
         let mut totals =
             Totals { taken: self.taken, published: self.published, ambiguous: self.ambiguous, ..Totals::default() };
         totals.dropped.iter_mut().zip(&self.dropped).for_each(|(total, dropped)| *total = *dropped);
-        totals
+        let mut numbers = [totals.taken, totals.published, totals.ambiguous].into_iter().chain(totals.dropped);
+        numbers.all(|number| number < MOST).then_some(totals)
     }
 }
 
@@ -114,5 +118,24 @@ pub(super) fn drop_reasons(totals: &mut Totals, dropped: &[(u8, u32)]) {
     for (place, data) in dropped {
         let reason = Reason::ALL.get(usize::from(*place)).copied().unwrap_or(Reason::Damaged);
         totals.drop_data(reason, u64::from(*data));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_nobody_lives_to_count_to_is_none() {
+        let good = Checkpoint { taken: 9, published: 5, dropped: vec![1, 3], ..Checkpoint::default() };
+        assert_eq!(good.totals().map(|totals| totals.pending()), Some(0));
+        for bad in [
+            Checkpoint { taken: u64::MAX, ..good.clone() },
+            Checkpoint { published: MOST, ..good.clone() },
+            Checkpoint { dropped: vec![0, u64::MAX], ..good.clone() },
+            Checkpoint { ambiguous: MOST, ..good },
+        ] {
+            assert_eq!(bad.totals(), None, "{bad:?}");
+        }
     }
 }

@@ -22,6 +22,8 @@ mod disk;
 mod event;
 mod folder;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod look;
 mod memory;
 mod replay;

@@ -130,7 +130,8 @@ impl Replay {
     }
 
     fn resume(&mut self, checkpoint: &Checkpoint) {
-        self.book.totals = checkpoint.totals();
+        // Else the ledger goes on with what is known from older segments.
+        self.book.totals = checkpoint.totals().unwrap_or(self.book.totals);
         self.book.attempted = checkpoint.attempted.iter().copied().collect();
         self.book.next_sequence = self.book.next_sequence.max(checkpoint.next_sequence);
         for partial in &checkpoint.partial {
