@@ -8,8 +8,9 @@
 use metrics::{Gauge, Key, Label, Level, Metadata, Recorder, SharedString};
 
 use crate::catalogue::{self, Metric};
+use crate::collector::Collector;
 use crate::error::CollectError;
-use crate::sample::{Collector, Device, Sample};
+use crate::sample::{Device, Sample};
 
 static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 

@@ -29,6 +29,7 @@
 //! ```
 
 pub mod catalogue;
+mod collector;
 mod emit;
 mod error;
 #[cfg(all(any(test, fuzzing), target_os = "linux"))]
@@ -49,6 +50,7 @@ mod linux;
 mod portable;
 
 pub use catalogue::{Kind, Metric};
+pub use collector::Collector;
 pub use emit::{Emitter, collect_and_emit, describe};
 pub use error::{CollectError, Reason};
 pub use gpu::{
@@ -68,7 +70,7 @@ pub use pending::Pending;
 #[cfg(not(target_os = "linux"))]
 pub use portable::{Cpu, Disk, Memory, cores, explain_scope};
 pub use process::own_cost;
-pub use sample::{Collector, Cores, Device, Roots, Sample, sum_over_devices};
+pub use sample::{Cores, Device, Roots, Sample, sum_over_devices};
 pub use scope::{Chosen as ChosenScopes, FORMS as SCOPE_FORMS, Neighbour, NoScope, Scope, choose as choose_scopes};
 pub use scope_report::{Bound, Explanation, Hint, Measured};
 pub use task_endpoint::TaskEndpoint;

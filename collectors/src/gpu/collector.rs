@@ -14,9 +14,10 @@ use super::standby::{self, Standby};
 use super::state::{Health, Next, Outcome, State};
 use super::sum::{SumRule, sum};
 use crate::catalogue::{GPU_MEMORY_UTILIZATION, GPU_STANDBY, GPU_UTILIZATION, GPUS, GPUS_REPORTING};
+use crate::collector::Collector;
 use crate::error::{CollectError, Reason};
 use crate::pending::Pending;
-use crate::sample::{Collector, Roots, Sample};
+use crate::sample::{Roots, Sample};
 
 /// How seldom a machine without GPUs is looked at again: a driver may be installed later.
 const REST: Duration = Duration::from_secs(300);

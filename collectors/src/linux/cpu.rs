@@ -1,10 +1,11 @@
 //! CPU of the host, in sum and per core.
 
 use crate::catalogue::{CPU_CORE_UTILIZATION, CPU_CORES, CPU_SECONDS, CPU_UTILIZATION, CPU_WAIT_SECONDS};
+use crate::collector::Collector;
 use crate::error::{CollectError, Reason};
 use crate::linux::held_file::HeldFile;
 use crate::linux::proc_stat::{self, CpuTimes};
-use crate::sample::{Collector, Device, Roots, Sample, percent, sum_over_devices};
+use crate::sample::{Device, Roots, Sample, percent, sum_over_devices};
 
 /// Busy share of each core and of all, from the differences of /proc/stat's counters.
 ///

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::catalogue::{DISK_UTILIZATION, FILESYSTEM_AVAILABLE, FILESYSTEM_SIZE, FILESYSTEM_USED};
+use crate::collector::Collector;
 use crate::error::{CollectError, Reason};
 use crate::linux::cgroup::FileSystems;
 use crate::linux::filesystem::{Filesystem, Space};
-use crate::sample::{Collector, Device, Roots, Sample, percent};
+use crate::sample::{Device, Roots, Sample, percent};
 
 /// Space used on the file systems of the given paths, by df's definition, each device counted once in the sum.
 ///

@@ -1,10 +1,11 @@
 //! Memory of the host.
 
 use crate::catalogue::{MEMORY_LIMIT, MEMORY_USED, MEMORY_UTILIZATION};
+use crate::collector::Collector;
 use crate::error::{CollectError, Reason};
 use crate::linux::held_file::HeldFile;
 use crate::linux::meminfo;
-use crate::sample::{Collector, Roots, Sample, percent};
+use crate::sample::{Roots, Sample, percent};
 
 /// Used memory (`MemTotal - MemAvailable`) and its share of the total, from /proc/meminfo.
 #[derive(Debug)]

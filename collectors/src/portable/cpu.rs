@@ -6,8 +6,9 @@ use sysinfo::{CpuRefreshKind, MINIMUM_CPU_UPDATE_INTERVAL, System};
 
 use super::failed;
 use crate::catalogue::{CPU_CORE_UTILIZATION, CPU_CORES, CPU_UTILIZATION};
+use crate::collector::Collector;
 use crate::error::CollectError;
-use crate::sample::{Collector, Device, Roots, Sample, percent, sum_over_devices};
+use crate::sample::{Device, Roots, Sample, percent, sum_over_devices};
 
 /// Busy share of each core and of all. Cores are numbered by their row; steal counts as busy. Intervals shorter than
 /// sysinfo's minimum (200 ms) have no percentages, because sysinfo would repeat the last ones.

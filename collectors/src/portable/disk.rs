@@ -7,8 +7,9 @@ use sysinfo::{DiskRefreshKind, Disks};
 
 use super::failed;
 use crate::catalogue::{DISK_UTILIZATION, FILESYSTEM_AVAILABLE, FILESYSTEM_SIZE, FILESYSTEM_USED};
+use crate::collector::Collector;
 use crate::error::{CollectError, Reason};
-use crate::sample::{Collector, Device, Roots, Sample, percent};
+use crate::sample::{Device, Roots, Sample, percent};
 
 /// Space used on the file systems of the given paths: size less what is available, since sysinfo does not tell a
 /// reserve apart.

@@ -4,8 +4,9 @@ use sysinfo::{MemoryRefreshKind, System};
 
 use super::failed;
 use crate::catalogue::{MEMORY_LIMIT, MEMORY_USED, MEMORY_UTILIZATION};
+use crate::collector::Collector;
 use crate::error::{CollectError, Reason};
-use crate::sample::{Collector, Roots, Sample, percent};
+use crate::sample::{Roots, Sample, percent};
 
 /// Used memory (total less available) and its share of the total.
 #[derive(Debug, Default)]

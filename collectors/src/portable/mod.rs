@@ -36,8 +36,9 @@ mod oracle {
 
     use crate::catalogue::{CPU_CORE_UTILIZATION, CPU_WAIT_SECONDS, MEMORY_LIMIT, MEMORY_USED, Metric};
     use crate::catalogue::{FILESYSTEM_AVAILABLE, FILESYSTEM_SIZE};
+    use crate::collector::Collector;
     use crate::linux;
-    use crate::sample::{Collector, Roots, Sample};
+    use crate::sample::{Roots, Sample};
 
     fn read(collector: &mut dyn Collector) -> Vec<Sample> {
         let mut out = Vec::new();

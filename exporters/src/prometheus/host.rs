@@ -12,7 +12,7 @@ use hyper::http::uri::Authority;
 use hyper::{Request, Response, StatusCode, Version};
 
 use super::body::Body;
-use super::server::plain;
+use super::response::plain;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {

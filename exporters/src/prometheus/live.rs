@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::body::Body;
 use super::negotiation::Encoding;
 use super::page::gzip;
-use super::server::{encoded, plain, with_type};
+use super::response::{encoded, plain, with_type};
 use crate::history::History;
 
 /// Documents at a time, from the first byte written to the last one sent: they are the largest answers there are.

@@ -12,6 +12,7 @@ mod live;
 mod negotiation;
 mod page;
 mod program;
+mod response;
 mod series;
 mod server;
 #[cfg_attr(not(feature = "web-config"), path = "no_web_config.rs")]

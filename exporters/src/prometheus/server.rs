@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-    HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use socket2::{Domain, Socket, Type};
@@ -23,6 +23,7 @@ use super::host::Names;
 use super::live::Live;
 use super::negotiation::{Encoding, Format};
 use super::page::{Page, gzip};
+use super::response::{encoded, plain};
 use super::web_config::WebConfig;
 
 /// How long the kernel waits for a client that takes nothing and says nothing.
@@ -228,25 +229,5 @@ fn file<B>(request: &Request<B>, content_type: &'static str, content: Bytes) -> 
     // The next version of the agent has other files at the same address.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    response
-}
-
-/// A body that is in this encoding already.
-pub(super) fn encoded(content_type: &'static str, encoding: Encoding, body: Bytes) -> Response<Body> {
-    let mut response = with_type(StatusCode::OK, content_type, Body::whole(body));
-    if encoding == Encoding::Gzip {
-        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    response
-}
-
-pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
-    with_type(status, "text/plain; charset=utf-8", Body::whole(Bytes::from_static(text.as_bytes())))
-}
-
-pub(super) fn with_type(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -7,8 +7,8 @@
 
 use std::path::Path;
 
-use crate::linux::cgroup::locate::{self, path_in};
-use crate::linux::cgroup::mounts;
+use crate::linux::cgroup::locate::path_in;
+use crate::linux::cgroup::{mounts, text};
 use crate::sample::Roots;
 use crate::scope::Scope;
 
@@ -43,8 +43,8 @@ pub(crate) fn automatic(roots: &Roots) -> (Scope, String) {
 }
 
 fn decide(roots: &Roots, is_set: &dyn Fn(&str) -> bool) -> (Scope, String) {
-    let mountinfo = locate::read(&roots.procfs.join("self/mountinfo")).unwrap_or_default();
-    let membership = locate::read(&roots.procfs.join("self/cgroup")).unwrap_or_default();
+    let mountinfo = text::read(&roots.procfs.join("self/mountinfo")).unwrap_or_default();
+    let membership = text::read(&roots.procfs.join("self/cgroup")).unwrap_or_default();
     let mounts = mounts::parse(&mountinfo);
 
     let mut apart = Vec::new();

@@ -8,6 +8,7 @@ use crate::catalogue::{
     CPU_UTILIZATION, IO_BYTES, MEMORY_ANONYMOUS, MEMORY_CHARGED, MEMORY_LIMIT, MEMORY_OOM_KILLS, MEMORY_USED,
     MEMORY_UTILIZATION, Metric, PRESSURE_SECONDS, SCOPE_CPU_CORE, SCOPE_INFO,
 };
+use crate::collector::Collector;
 use crate::error::{CollectError, Reason};
 use crate::linux::cgroup::group::{Group, SHORTEST, Source};
 use crate::linux::cgroup::limits::{shared_cores, shared_memory};
@@ -18,7 +19,7 @@ use crate::linux::cgroup::reading::{
     THROTTLED_PERIODS, WRITTEN_BYTES,
 };
 use crate::linux::cgroup::target::Target;
-use crate::sample::{Collector, Device, Roots, Sample, percent};
+use crate::sample::{Device, Roots, Sample, percent};
 use crate::scope::{Chosen, Scope};
 use crate::scope_report::{Bound, Explanation, Measured};
 

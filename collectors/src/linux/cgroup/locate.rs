@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{CollectError, Reason};
 use crate::linux::cgroup::mounts::{self, Mount};
-use crate::linux::cgroup::processes;
+use crate::linux::cgroup::{processes, text};
 use crate::sample::Roots;
 use crate::scope::is_below;
 
@@ -92,15 +92,9 @@ pub(super) fn path_in<'a>(membership: &'a str, controller: Option<&str>) -> Opti
     })
 }
 
-pub(super) fn read(path: &Path) -> Result<String, CollectError> {
-    let bytes = std::fs::read(path).map_err(|error| CollectError::io("read", path, &error))?;
-    // Paths of cgroups are bytes; what is no text is not found by its name, and nothing else suffers.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 /// The mounts that this process sees.
 pub(super) fn own_mounts(roots: &Roots) -> Result<Vec<Mount>, CollectError> {
-    Ok(mounts::seen_from(roots, mounts::parse(&read(&roots.procfs.join("self/mountinfo"))?)))
+    Ok(mounts::seen_from(roots, mounts::parse(&text::read(&roots.procfs.join("self/mountinfo"))?)))
 }
 
 /// The cgroup of a process (`self` or a number) whose /proc/PID/cgroup says `membership`: through our own mounts where
@@ -123,7 +117,7 @@ pub(super) fn through_root(
     whole: bool,
 ) -> Result<Places, CollectError> {
     let folder = roots.procfs.join(process);
-    let theirs = mounts::parse(&read(&folder.join("mountinfo"))?);
+    let theirs = mounts::parse(&text::read(&folder.join("mountinfo"))?);
     let path_of = |controller: Option<&str>| {
         let path = path_in(membership, controller)?;
         let shown = theirs.iter().find(|mount| match controller {

@@ -23,6 +23,7 @@ mod task;
 mod task_statistics;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub(crate) use auto::automatic;
 pub use collector::{FileSystems, Scoped, explain};

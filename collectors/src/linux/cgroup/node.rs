@@ -21,6 +21,7 @@ use crate::linux::cgroup::locate::{self, path_in};
 use crate::linux::cgroup::mounts::{self, Mount};
 use crate::linux::cgroup::pod::{self, Neighbours};
 use crate::linux::cgroup::reading::CPU_NANOSECONDS;
+use crate::linux::cgroup::text;
 use crate::sample::Roots;
 use crate::scope::{Neighbour, is_uid};
 
@@ -70,8 +71,8 @@ fn uid_of(name: &str) -> Option<String> {
 /// container, from the pod's folder.
 fn own_uid(roots: &Roots) -> Option<String> {
     let own = roots.procfs.join("self");
-    let membership = locate::read(&own.join("cgroup")).unwrap_or_default();
-    let mountinfo = locate::read(&own.join("mountinfo")).unwrap_or_default();
+    let membership = text::read(&own.join("cgroup")).unwrap_or_default();
+    let mountinfo = text::read(&own.join("mountinfo")).unwrap_or_default();
     let by_cgroup = membership.split(['/', '\n']).find_map(uid_of);
     by_cgroup.or_else(|| {
         mountinfo.lines().find_map(|line| {
@@ -205,8 +206,8 @@ struct Own {
 impl Own {
     fn new(roots: &Roots) -> Self {
         let own = roots.procfs.join("self");
-        let membership = locate::read(&own.join("cgroup")).unwrap_or_default();
-        let mounts = mounts::parse(&locate::read(&own.join("mountinfo")).unwrap_or_default());
+        let membership = text::read(&own.join("cgroup")).unwrap_or_default();
+        let mounts = mounts::parse(&text::read(&own.join("mountinfo")).unwrap_or_default());
         let folder = |mount: &Mount| {
             let path = path_in(&membership, mount.controllers.first().map(String::as_str))?;
             number(&mount.folder(path)?)

@@ -8,8 +8,8 @@ use crate::error::{CollectError, Reason};
 use crate::linux::cgroup::auto;
 use crate::linux::cgroup::group::{self, Found, Source};
 use crate::linux::cgroup::locate::{self, Places, path_in};
-use crate::linux::cgroup::processes;
 use crate::linux::cgroup::reading::{CPU_NANOSECONDS, Reading};
+use crate::linux::cgroup::{processes, text};
 use crate::sample::Roots;
 use crate::scope::Neighbour;
 use crate::scope_report::Hint;
@@ -33,7 +33,7 @@ pub(super) fn neighbours(roots: &Roots) -> Result<Vec<Neighbours>, CollectError>
              cgroup:PATH)",
         ));
     }
-    let own = locate::read(&roots.procfs.join("self/cgroup"))?;
+    let own = text::read(&roots.procfs.join("self/cgroup"))?;
     let all = all(&roots.procfs, &own);
     if all.is_empty() {
         let message = "scope pod: no process of another container can be seen (expected shareProcessNamespace: true in \
@@ -45,7 +45,7 @@ pub(super) fn neighbours(roots: &Roots) -> Result<Vec<Neighbours>, CollectError>
 
 /// Whether a procfs shows more than our own process namespace: the machine's, mounted into a container.
 fn is_outer(procfs: &Path) -> bool {
-    let status = locate::read(&procfs.join("self/status")).unwrap_or_default();
+    let status = text::read(&procfs.join("self/status")).unwrap_or_default();
     let row = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
     row.is_some_and(|numbers| numbers.split_ascii_whitespace().count() > 1)
 }
@@ -100,7 +100,7 @@ fn used(roots: &Roots, found: &Found) -> u64 {
 
 /// Every process, and what its /proc/PID/cgroup says.
 pub(super) fn memberships(procfs: &Path) -> Vec<(u32, String)> {
-    let membership = |pid: u32| Some((pid, locate::read(&procfs.join(pid.to_string()).join("cgroup")).ok()?));
+    let membership = |pid: u32| Some((pid, text::read(&procfs.join(pid.to_string()).join("cgroup")).ok()?));
     processes::pids(procfs).into_iter().filter_map(membership).collect()
 }
 
@@ -242,7 +242,7 @@ fn hint(procfs: &Path, pid: u32, error: &CollectError) -> Hint {
             remedy: "mount the cgroup file system in that container (every engine does by default)".into(),
         };
     }
-    let status = |who: &str| locate::read(&procfs.join(who).join("status")).unwrap_or_default();
+    let status = |who: &str| text::read(&procfs.join(who).join("status")).unwrap_or_default();
     let row = |text: &str, name: &str| {
         let row = text.lines().find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next());
         row.map(str::to_owned)

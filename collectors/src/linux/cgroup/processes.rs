@@ -8,8 +8,8 @@ use std::path::Path;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use crate::linux::cgroup::locate;
 use crate::linux::cgroup::reading::{CPU_NANOSECONDS, Reading};
+use crate::linux::cgroup::text;
 
 /// What /proc/PID/stat says of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub(super) fn tree(procfs: &Path, root: u32) -> Vec<Process> {
 /// The processes whose /proc/PID/cgroup says this.
 pub(super) fn of_cgroup(procfs: &Path, membership: &str) -> Vec<Process> {
     let is_member =
-        |pid: &u32| locate::read(&procfs.join(pid.to_string()).join("cgroup")).is_ok_and(|text| text == membership);
+        |pid: &u32| text::read(&procfs.join(pid.to_string()).join("cgroup")).is_ok_and(|text| text == membership);
     pids(procfs).into_iter().filter(is_member).filter_map(|pid| read(procfs, pid)).collect()
 }
 

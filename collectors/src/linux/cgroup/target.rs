@@ -9,7 +9,7 @@ use crate::linux::cgroup::group::{Found, Gone, Group, Source, ended};
 use crate::linux::cgroup::locate;
 use crate::linux::cgroup::reading::read_held;
 use crate::linux::cgroup::task::Task;
-use crate::linux::cgroup::{pod, processes};
+use crate::linux::cgroup::{pod, processes, text};
 use crate::sample::Roots;
 use crate::scope::{Neighbour, Scope};
 
@@ -148,7 +148,7 @@ impl Target {
             Scope::Tree(pid) => {
                 let start = self.process(roots, pid)?;
                 let folder = roots.procfs.join(pid.to_string());
-                let membership = locate::read(&folder.join("cgroup")).unwrap_or_default();
+                let membership = text::read(&folder.join("cgroup")).unwrap_or_default();
                 // Only for its limits, which there need not be.
                 let places = locate::of_process(roots, &pid.to_string(), &membership).unwrap_or_default();
                 let root = Some(folder.join("root"));

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::prometheus::server::{plain, with_type};
+use crate::prometheus::response::{plain, with_type};
 use crate::prometheus::wire::ANSWER_PATIENCE;
 
 /// A conversation over a pipe that holds little, so that an answer waits for its reader.

@@ -38,7 +38,7 @@ use self::rules::{Rules, Seen, load};
 use self::stamp::Stamp;
 use super::Guard;
 use super::body::Body;
-use super::server::plain;
+use super::response::plain;
 
 pub(super) use self::stream::Stream;
 pub use self::x509::Validity;
