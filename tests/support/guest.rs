@@ -31,7 +31,7 @@ now() { read up rest < /proc/uptime; now=${up%.*}${up#*.}; }
 # Waits for a tick of the agent at this port. All that tick as often tick then: ticks follow the wall clock. With a command
 # beside it: what that said last while the tick was not yet there.
 on_tick() { tick() { wget -q -O - http://127.0.0.1:$1/metrics | grep ^hostgauge_process_cpu_seconds_total; }
-  port=$1; shift; before=$(tick $port); next=$("$@")
+  port=$1; shift; earlier=$("$@"); before=$(tick $port); next=$("$@")
   while [ "$(tick $port)" = "$before" ]; do earlier=$next; usleep 10000; next=$("$@"); done; now; start=$now; }
 # As long after that as given, in hundredths of a second.
 at() { now; left=$((start + $1 - now)); [ $left -gt 0 ] && usleep ${left}0000; true; }
