@@ -19,7 +19,9 @@ use crate::cloudwatch::limits;
 use crate::datum::{Datum, Figures, Resolution};
 use crate::emf;
 use crate::history::{History, Listed};
-use crate::prometheus::fuzzing::{negotiation, page};
+use crate::prometheus::fuzzing::{host_header, negotiation, page};
+#[cfg(feature = "web-config")]
+use crate::prometheus::web_config::fuzzing::{authorization, certificate, web_config};
 use input::Input;
 
 /// A name, and the property of that name.
@@ -28,12 +30,19 @@ type Named = (&'static str, fn(&[u8]));
 /// Every property of this package.
 pub const TARGETS: &[Named] = &[
     ("answers", answers),
+    #[cfg(feature = "web-config")]
+    ("authorization", authorization),
+    #[cfg(feature = "web-config")]
+    ("certificate", certificate),
     ("emf_lines", emf_lines),
     ("history", history),
+    ("host_header", host_header),
     ("negotiation", negotiation),
     ("page", page),
     ("spool_record", spool_record),
     ("spool_segments", spool_segments),
+    #[cfg(feature = "web-config")]
+    ("web_config", web_config),
 ];
 
 pub(crate) const METADATA: Metadata<'static> = Metadata::new("fuzzing", Level::INFO, None);

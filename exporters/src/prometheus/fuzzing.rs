@@ -2,10 +2,14 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a property that does not hold panics")]
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, StatusCode};
 use metrics::{Key, Label, Recorder as _};
 
 use super::exposition::metric_name;
+use super::host::Names;
 use super::live::since;
 use super::{Encoding, Format, PageBuilder};
 use crate::fuzzing::METADATA;
@@ -33,6 +37,63 @@ pub(crate) fn negotiation(data: &[u8]) {
         Ok(None) => assert!(!query.split('&').any(|part| part.starts_with("since="))),
         Err(()) => {}
     }
+}
+
+/// On loopback a server answers to addresses, names without a dot and what is below `localhost`, whatever their port,
+/// case and last dot; elsewhere to any. A target's own name counts like a Host.
+pub(crate) fn host_header(data: &[u8]) {
+    let refusal = |names: Names, target: &str, host: &[u8]| {
+        let host = HeaderValue::from_bytes(host).ok()?;
+        let request = Request::builder().uri(target).header(HOST, host).body(()).ok()?;
+        Some(names.refusal(&request).map(|response| response.status()))
+    };
+    let Some(found) = refusal(Names::Local, "/", data) else { return };
+    let host = String::from_utf8_lossy(data);
+    match found {
+        None => assert!(is_local(&host), "{host:?} is answered"),
+        Some(StatusCode::MISDIRECTED_REQUEST) => assert!(!is_local(&host), "{host:?} is refused"),
+        Some(status) => assert_eq!(status, StatusCode::BAD_REQUEST),
+    }
+    let elsewhere = found.filter(|status| *status == StatusCode::BAD_REQUEST);
+    assert_eq!(refusal(Names::Any, "/", data), Some(elsewhere));
+    if elsewhere.is_some() {
+        return;
+    }
+    for same in [host.to_ascii_uppercase(), host.to_ascii_lowercase()] {
+        assert_eq!(refusal(Names::Local, "/", same.as_bytes()), Some(found), "{same:?}");
+    }
+    let (name, port) = split(&host);
+    if !name.is_empty() {
+        assert_eq!(refusal(Names::Local, "/", name.as_bytes()), Some(found), "{name:?}");
+        assert_eq!(refusal(Names::Local, "/", format!("{name}:9871").as_bytes()), Some(found), "{name:?} and a port");
+    }
+    if !name.is_empty() && !name.ends_with(['.', ']']) {
+        assert_eq!(refusal(Names::Local, "/", format!("{name}.{port}").as_bytes()), Some(found), "{name:?} and a dot");
+    }
+    if let Some(as_target) = refusal(Names::Local, &format!("http://{host}/"), b"evil.example") {
+        assert_eq!(as_target, found, "{host:?} as the target's");
+    }
+}
+
+/// The name, and the port with its colon.
+fn split(host: &str) -> (&str, &str) {
+    let end = host.find(']').map_or_else(|| host.find(':').unwrap_or(host.len()), |bracket| bracket + 1);
+    host.split_at(end)
+}
+
+fn is_local(host: &str) -> bool {
+    let (name, port) = split(host);
+    if !port.is_empty() && !port[1..].bytes().all(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    if let Some(six) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return six.parse::<Ipv6Addr>().is_ok();
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let last = name.rsplit_once('.').map(|(_, last)| last);
+    let legal = !name.contains(['@', '[', ']']);
+    let is_below_localhost = last.is_some_and(|last| last.eq_ignore_ascii_case("localhost"));
+    legal && (last.is_none() || is_below_localhost || name.parse::<Ipv4Addr>().is_ok())
 }
 
 type Labels = Vec<(String, String)>;

@@ -40,8 +40,8 @@ impl Names {
         let host = match host {
             b"" => None,
             host => match Authority::try_from(host) {
-                Ok(host) => Some(host),
-                Err(_) => return bad("Host: expected a name or an address, and a port\n"),
+                Ok(host) if is_host(&host) => Some(host),
+                _ => return bad("Host: expected a name or an address, and a port\n"),
             },
         };
         // The target's own authority, where it has one, counts instead of the header.
@@ -52,6 +52,16 @@ impl Names {
             plain(StatusCode::MISDIRECTED_REQUEST, text)
         })
     }
+}
+
+/// Whether it is a name or an address and a port: no user in front, nothing else behind.
+fn is_host(authority: &Authority) -> bool {
+    let rest = authority.as_str().strip_prefix(authority.host());
+    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_number))
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_local(host: &str) -> bool {
@@ -96,7 +106,9 @@ mod tests {
             assert_eq!(status(names, "/", &[], Version::HTTP_11), Some(400));
             assert_eq!(status(names, "/", &[], Version::HTTP_10), None);
             assert_eq!(status(names, "/", &["a", "a"], Version::HTTP_11), Some(400));
-            assert_eq!(status(names, "/", &["a b"], Version::HTTP_11), Some(400));
+            for no_host in ["a b", "evil.example@localhost", "localhost:evil.example", "[::1].evil.example"] {
+                assert_eq!(status(names, "/", &[no_host], Version::HTTP_11), Some(400), "{no_host}");
+            }
         }
     }
 

@@ -16,7 +16,7 @@ mod response;
 mod series;
 mod server;
 #[cfg_attr(not(feature = "web-config"), path = "no_web_config.rs")]
-mod web_config;
+pub(crate) mod web_config;
 mod wire;
 
 pub use guard::Guard;

@@ -1,5 +1,7 @@
 //! YAML as a tree that knows its lines: of YAML what such a file needs, bounded.
 
+use std::collections::HashSet;
+
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 /// The file has three levels, and a list at the end of one.
@@ -106,6 +108,7 @@ impl<'a> Events<'a> {
 
     fn map(&mut self, depth: usize) -> Result<Vec<Entry>, String> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut seen = HashSet::new();
         loop {
             let first = match self.more()? {
                 (Event::MappingEnd, _) => return Ok(entries),
@@ -116,7 +119,7 @@ impl<'a> Events<'a> {
                 Value::Text(key) => key,
                 other => return Err(format!("line {line}: expected a key, found {}", other.kind())),
             };
-            if entries.iter().any(|entry| entry.key == key) {
+            if !seen.insert(key.clone()) {
                 return Err(format!("line {line}: {}: the same key stands above", key.escape_debug()));
             }
             let value = self.more()?;
@@ -182,6 +185,15 @@ mod tests {
             let error = parse(text).expect_err(text);
             assert!(error.starts_with(expected), "{text:?}: {error}");
         }
+    }
+
+    // Each key compared with all before it would take minutes here.
+    #[test]
+    fn as_many_keys_as_fit_in_a_file_are_read_in_seconds() {
+        let text: String = (0..100_000).map(|number| format!("k{number}:\n")).collect();
+        let start = std::time::Instant::now();
+        assert!(matches!(parse(&text).expect("a tree").value, Value::Map(entries) if entries.len() == 100_000));
+        assert!(start.elapsed().as_secs() < 30, "it took {:?}", start.elapsed());
     }
 
     proptest! {

@@ -11,6 +11,8 @@ mod certificates;
 mod clients;
 mod document;
 mod format;
+#[cfg(all(any(test, fuzzing), feature = "cloudwatch"))]
+pub(crate) mod fuzzing;
 mod passwords;
 mod rate;
 mod rules;

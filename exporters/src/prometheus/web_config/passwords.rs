@@ -176,7 +176,7 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 /// Name and password of a header (RFC 7617).
-fn credentials(header: &[u8]) -> Option<(String, Vec<u8>)> {
+pub(super) fn credentials(header: &[u8]) -> Option<(String, Vec<u8>)> {
     let (scheme, coded) = header.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;

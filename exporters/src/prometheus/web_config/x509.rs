@@ -153,8 +153,10 @@ impl<'a> Der<'a> {
         };
         let part = |index: usize| number(at + 2 * index, at + 2 * index + 2);
         let [month, day, hour, minute, second] = [part(0)?, part(1)?, part(2)?, part(3)?, part(4)?];
-        let fits = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
-        if !fits || text.len() != at + 10 {
+        // A day beyond its month, or a leap second, no verifier takes either.
+        let fits = (1..=12).contains(&month) && day >= 1 && hour < 24 && minute < 60 && second < 60;
+        let next_month = days(year + month / 12, month % 12 + 1, 1);
+        if !fits || days(year, month, day) >= next_month || text.len() != at + 10 {
             return None;
         }
         let seconds = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
@@ -199,7 +201,17 @@ mod tests {
         assert_eq!(time(UTC_TIME, "491231235959Z"), Some(2_524_607_999));
         assert_eq!(time(UTC_TIME, "500101000000Z"), Some(-1));
         assert_eq!(time(GENERALIZED_TIME, "20500101000000Z"), Some(2_524_608_000));
-        for bad in ["7001010000Z", "700101000001", "701301000001Z", "7001010000011Z", "+00101000001Z"] {
+        assert_eq!(time(UTC_TIME, "240229235959Z"), Some(1_709_251_199));
+        for bad in [
+            "7001010000Z",
+            "700101000001",
+            "701301000001Z",
+            "7001010000011Z",
+            "+00101000001Z",
+            "230229000000Z",
+            "230431000000Z",
+            "161231235960Z",
+        ] {
             assert_eq!(time(UTC_TIME, bad), None, "{bad}");
         }
     }

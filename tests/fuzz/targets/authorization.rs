@@ -1,0 +1,2 @@
+#![no_main]
+hostgauge_fuzz::target!(hostgauge_exporters, "authorization");
