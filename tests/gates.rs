@@ -50,7 +50,19 @@ fn instructions(step: &str, rounds: u64) -> u64 {
 fn crates(features: &[&str]) -> u64 {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let mut tree = Command::new(cargo);
-    tree.args(["tree", "--offline", "--locked", "-p", "hostgauge", "-e", "normal", "--prefix", "none", "--format", "{p}"]);
+    tree.args([
+        "tree",
+        "--offline",
+        "--locked",
+        "-p",
+        "hostgauge",
+        "-e",
+        "normal",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ]);
     let listed = said(tree.args(features).current_dir(path(""))).0;
     let names: BTreeSet<&str> = listed.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     names.len() as u64
@@ -106,6 +118,7 @@ fn nothing_has_grown() {
         }
     }
     assert!(grown.is_empty(), "has grown:\n{}", grown.join("\n"));
-    let known: Vec<&String> = gates.keys().filter(|name| *name != "compiler" && !measured.contains_key(*name)).collect();
+    let known: Vec<&String> =
+        gates.keys().filter(|name| *name != "compiler" && !measured.contains_key(*name)).collect();
     assert!(known.is_empty(), "gates.toml has what nobody measures: {known:?}");
 }
