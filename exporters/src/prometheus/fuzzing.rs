@@ -125,10 +125,17 @@ pub(crate) fn page(data: &[u8]) {
     let (text, open_metrics) = (str::from_utf8(&text).expect("text"), str::from_utf8(&open_metrics).expect("text"));
     let samples = read(text);
     assert_eq!(read(open_metrics.strip_suffix("# EOF\n").expect("its end")), samples);
-    // Where names of labels differ once they are legal, every label is there and the last value counts.
-    for (name, labels, value) in gauges.iter().rev() {
-        let own = labels.iter().map(|(label, value)| (metric_name(&label.replace(':', "_")), value.clone()));
-        let own: BTreeMap<String, String> = own.collect();
+    let legal = |labels: &Labels| -> BTreeMap<String, String> {
+        labels.iter().map(|(label, value)| (metric_name(&label.replace(':', "_")), value.clone())).collect()
+    };
+    // Where names of labels differ once they are legal, every label is there and the last value counts: none, if it is
+    // absent.
+    for (place, (name, labels, value)) in gauges.iter().enumerate() {
+        let own = legal(labels);
+        let later = gauges.iter().skip(place + 1);
+        if later.into_iter().any(|(other, more, value)| other == name && legal(more) == own && value.is_nan()) {
+            continue;
+        }
         let with_labels = samples.iter().filter(|((other, labels), _)| {
             other == name && own.iter().all(|label| labels.contains(&(label.0.clone(), label.1.clone())))
         });
