@@ -50,7 +50,11 @@ impl Flags {
                     }
                 }
                 "--hostgauge" => hostgauge = value("a path")?.into(),
-                "--python" => python = Some(value("a path")?.into()),
+                // Peers run in a folder of their own. No link is followed: a virtual environment is one.
+                "--python" => {
+                    let path = value("a path")?;
+                    python = Some(std::path::absolute(&path).map_err(|e| format!("--python {path}: {e}"))?);
+                }
                 "--summary" => summary = Some(value("a path")?.into()),
                 "--bars" => bars = Some(value("a path")?.into()),
                 "--rounds" => {

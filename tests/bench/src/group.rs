@@ -6,23 +6,29 @@ use std::{
     process::{Child, Command},
 };
 
-/// Version 1 where CPU and memory are under it, else version 2.
+/// Under each controller of version 1 that is mounted, else version 2.
 pub struct Group {
-    /// Of CPU, of memory; one and the same under version 2.
-    folders: [PathBuf; 2],
+    folders: Vec<PathBuf>,
     inside: Child,
 }
 
 const NAME: &str = "hostgauge-bench";
+const CONTROLLERS: [&str; 4] = ["cpu", "cpuacct", "memory", "blkio"];
+/// The least that CPU and memory can be told from, of either version.
+const LEAST: [&str; 5] = ["cpuacct.usage", "cpu.stat", "memory.usage_in_bytes", "memory.current", "memory.stat"];
 
 impl Group {
     /// Makes it; that takes root.
     pub fn new() -> Result<Self, String> {
         let mounted = Path::new("/sys/fs/cgroup");
-        let folders = match mounted.join("cpu/cpuacct.usage").exists() {
-            true => [mounted.join("cpu").join(NAME), mounted.join("memory").join(NAME)],
-            false => [mounted.join(NAME), mounted.join(NAME)],
-        };
+        let roots = CONTROLLERS.map(|controller| mounted.join(controller));
+        let mut folders: Vec<_> = roots.iter().filter(|root| is_group(root)).map(|root| root.join(NAME)).collect();
+        if folders.is_empty() && is_group(mounted) {
+            folders.push(mounted.join(NAME));
+        }
+        if folders.is_empty() {
+            return Err(format!("{}: no control groups are mounted there", mounted.display()));
+        }
         let inside = Command::new("sleep").arg("100000").spawn().map_err(|e| format!("sleep: {e}"))?;
         // From here on it is removed, whatever comes.
         let group = Self { folders, inside };
@@ -39,17 +45,10 @@ impl Group {
         format!("cgroup:/{NAME}")
     }
 
-    /// The least that CPU and memory can be told from, in the names of whichever version it is.
+    /// The least that CPU and memory can be told from.
     pub fn least(&self) -> Vec<PathBuf> {
-        let [cpu, memory] = &self.folders;
-        let files = [
-            (cpu, "cpuacct.usage"),
-            (cpu, "cpu.stat"),
-            (memory, "memory.usage_in_bytes"),
-            (memory, "memory.current"),
-            (memory, "memory.stat"),
-        ];
-        files.iter().map(|(folder, name)| folder.join(name)).filter(|file| file.exists()).collect()
+        let found = |name: &&str| self.folders.iter().map(|folder| folder.join(name)).find(|file| file.exists());
+        LEAST.iter().filter_map(found).collect()
     }
 
     /// What of it the processes hold open.
@@ -62,6 +61,10 @@ impl Group {
         files.dedup();
         files
     }
+}
+
+fn is_group(folder: &Path) -> bool {
+    folder.join("cgroup.procs").exists()
 }
 
 impl Drop for Group {

@@ -58,7 +58,8 @@ impl<'a> Bench<'a> {
         }
         for exporter in exporters {
             report.add_exporter(exporter.kind, &exporter.version);
-            if self.flags.wants("G14") {
+            // A script's size says nothing.
+            if self.flags.wants("G14") && exporter.kind != Kind::Psutil {
                 self.noted(exporter, report, |report| size(exporter, report));
             }
         }

@@ -71,7 +71,7 @@ fn flags() -> Result<Flags, String> {
             "--roots" => flags.roots = Some(value()?).filter(|roots| roots != "none").map(PathBuf::from),
             "--outage" => flags.outage = value()?.parse().map_err(|_| "--outage: expected seconds")?,
             "--cpu" => flags.cpu = Some(value()?.parse().map_err(|_| "--cpu: expected minutes")?),
-            "--peer" => flags.peer = Some(value()?.into()),
+            "--peer" => flags.peer = Some(Path::new(&value()?).canonicalize().map_err(|e| format!("--peer: {e}"))?),
             "--bars" => flags.bars = Some(value()?.into()),
             "--" => flags.more = arguments.by_ref().collect(),
             _ => return Err(format!("unknown flag {flag}")),
