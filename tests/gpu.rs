@@ -27,6 +27,7 @@ use nvidia_ml_double::{
     DutyCycle, Fault, Gpu, Load, Process, ProcessKind, SCENARIO, Scenario, State, library, without_symbol,
 };
 use support::agent::{hostgauge, run};
+use support::machine::{Machine, path_of_double};
 use support::procfs::Procfs;
 use support::wait::SOON;
 use support::{Agent, Page};
@@ -35,53 +36,14 @@ const A: &str = "GPU-11111111-2222-3333-4444-00000000000a";
 const B: &str = "GPU-11111111-2222-3333-4444-00000000000b";
 const UTILIZATION: &str = "hostgauge_gpu_device_utilization_percent";
 
-/// A machine with a driver, and the agent on it.
-struct Machine {
-    scenario: Scenario,
-    folder: tempfile::TempDir,
-}
-
 impl Machine {
-    fn new(loads: &[(&str, Load)]) -> Self {
-        let gpu = |(index, (uuid, load)): (usize, &(&str, Load))| {
-            let mut gpu = Gpu::new(uuid, &format!("00000000:{:02X}:00.0", 16 + index));
-            gpu.load = *load;
-            gpu
-        };
-        let gpus = loads.iter().enumerate().map(gpu).collect();
-        let machine =
-            Self { scenario: Scenario { gpus, ..Scenario::default() }, folder: tempfile::tempdir().expect("a folder") };
-        machine.play();
-        machine
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("scenario.toml")
-    }
-
-    fn play(&self) {
-        self.scenario.write(&self.path()).expect("the scenario is written");
-    }
-
-    fn change(&mut self, change: impl FnOnce(&mut Scenario)) {
-        change(&mut self.scenario);
-        self.play();
-    }
-
     fn agent_with(&self, library: &str, args: &[&str]) -> Agent {
-        let usual = ["--prometheus-listen", "127.0.0.1:0", "--interval", "500ms", "--nvml-library", library];
-        let mut command = hostgauge(&[&usual, args].concat());
-        command.env(SCENARIO, self.path());
-        Agent::spawn(command)
+        self.start(library, &[&["--prometheus-listen", "127.0.0.1:0", "--interval", "500ms"], args].concat())
     }
 
     fn agent(&self, args: &[&str]) -> Agent {
         self.agent_with(&path_of_double(), args)
     }
-}
-
-fn path_of_double() -> String {
-    library().expect("the double is built with the tests").display().to_string()
 }
 
 fn sum(page: &Page) -> Option<f64> {

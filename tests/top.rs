@@ -4,52 +4,23 @@
 
 mod support;
 
-use std::path::PathBuf;
-
-use nvidia_ml_double::{Fault, Gpu, Load, SCENARIO, Scenario, State, library};
+use nvidia_ml_double::{Fault, Load, SCENARIO, State, library};
 use support::agent::{BINARY, clean, hostgauge, run};
+use support::machine::{Machine, path_of_double};
 use support::tmux::Tmux;
 use support::wait::{SOON, wait_until};
 use support::{Agent, Page};
 
 const NORMAL: (u16, u16) = (80, 24);
 
-/// An agent of a host with two GPUs, whose scenario can change.
-struct Machine {
-    scenario: Scenario,
-    folder: tempfile::TempDir,
+/// A host with two GPUs.
+fn machine() -> Machine {
+    let uuid = |at| format!("GPU-11111111-2222-3333-4444-00000000000{at}");
+    Machine::new(&[(&uuid(0), Load::Percent(30.0)), (&uuid(1), Load::Percent(60.0))])
 }
 
-impl Machine {
-    fn new() -> Self {
-        let gpu = |(at, percent): (usize, f64)| {
-            let mut gpu =
-                Gpu::new(&format!("GPU-11111111-2222-3333-4444-00000000000{at}"), &format!("00000000:1{at}:00.0"));
-            gpu.load = Load::Percent(percent);
-            gpu
-        };
-        let gpus = [30.0, 60.0].into_iter().enumerate().map(gpu).collect();
-        let folder = tempfile::tempdir().expect("a folder");
-        let machine = Self { scenario: Scenario { gpus, ..Scenario::default() }, folder };
-        machine.play();
-        machine
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("scenario.toml")
-    }
-
-    fn play(&self) {
-        self.scenario.write(&self.path()).expect("the scenario is written");
-    }
-
-    fn agent(&self, listen: &str) -> Agent {
-        let library = library().expect("the double is built with the tests").display().to_string();
-        let args = ["--host", "job/algo-1", "--nvml-library", &library, "--prometheus-listen", listen];
-        let mut command = hostgauge(&args);
-        command.env(SCENARIO, self.path());
-        Agent::spawn(command)
-    }
+fn agent_on(machine: &Machine, listen: &str) -> Agent {
+    machine.start(&path_of_double(), &["--host", "job/algo-1", "--prometheus-listen", listen])
 }
 
 /// A shell script that shows the view and says how it ended.
@@ -122,8 +93,8 @@ fn wait_until_equal(tmux: &Tmux, agent: &Agent) {
 
 #[test]
 fn the_figures_are_the_pages_and_go_on_changing() {
-    let mut machine = Machine::new();
-    let agent = machine.agent("127.0.0.1:0");
+    let mut machine = machine();
+    let agent = agent_on(&machine, "127.0.0.1:0");
     for size in [NORMAL, (200, 60)] {
         let tmux = attached(&agent, size);
         wait_until_equal(&tmux, &agent);
@@ -151,8 +122,8 @@ fn the_figures_are_the_pages_and_go_on_changing() {
 
 #[test]
 fn it_follows_the_terminals_size() {
-    let machine = Machine::new();
-    let agent = machine.agent("127.0.0.1:0");
+    let machine = machine();
+    let agent = agent_on(&machine, "127.0.0.1:0");
     let tmux = attached(&agent, (200, 60));
     for (width, height) in [(80, 24), (20, 5), (1, 1), (120, 40)] {
         tmux.resize(width, height);
@@ -217,8 +188,8 @@ fn every_way_out_gives_the_terminal_back() {
 
 #[test]
 fn an_agent_that_is_gone_is_waited_for() {
-    let machine = Machine::new();
-    let mut agent = machine.agent("127.0.0.1:0");
+    let machine = machine();
+    let mut agent = agent_on(&machine, "127.0.0.1:0");
     let address = agent.address().to_string();
     let tmux = attached(&agent, NORMAL);
     wait_until_equal(&tmux, &agent);
@@ -226,14 +197,14 @@ fn an_agent_that_is_gone_is_waited_for() {
     let screen = tmux.wait_for_words("connection refused");
     assert!(!screen.contains('[') && screen.contains("\n  0 "), "figures of an agent that is gone:\n{screen}");
     assert!(screen.contains("no page for"), "{screen}");
-    let agent = machine.agent(&address);
+    let agent = agent_on(&machine, &address);
     wait_until_equal(&tmux, &agent);
     assert!(!tmux.screen().contains("no page"));
 }
 
 #[test]
 fn a_driver_that_hangs_stops_neither_the_view_nor_its_end() {
-    let mut machine = Machine::new();
+    let mut machine = machine();
     let library = library().expect("the double is built with the tests").display().to_string();
     let script = top(&format!("--prometheus-listen off --nvml-library {library}"));
     let scenario = machine.path().display().to_string();

@@ -13,6 +13,7 @@ pub(crate) mod guest;
 pub(crate) mod http;
 pub(crate) mod kernel;
 pub(crate) mod load;
+pub(crate) mod machine;
 pub(crate) mod page;
 pub(crate) mod procfs;
 pub(crate) mod prometheus;
