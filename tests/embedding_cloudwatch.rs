@@ -13,9 +13,9 @@ use metrics::Unit;
 use support::cloudwatch::Account;
 use support::wait::{SOON, wait_until, wall};
 
-/// Not a test of its own: the other one runs it as a program whose environment names the double.
-#[test]
-#[ignore = "the other test runs it"]
+/// In the program's environment, which names the double: the test that it is started as does its work then.
+const PROGRAM: &str = "HOSTGAUGE_TEST_PROGRAM";
+
 fn program() {
     let metrics = ["jobs_done_total", "job_seconds", "queue_depth", "unlisted"].map(str::to_owned);
     let publish = Publish { period: Duration::from_secs(300), metrics: metrics[..3].to_vec(), ..Publish::default() };
@@ -45,11 +45,14 @@ fn program() {
 
 #[test]
 fn a_programs_own_counter_histogram_and_gauge_arrive_as_what_they_are() {
+    if std::env::var_os(PROGRAM).is_some() {
+        return program();
+    }
     let account = Account::open();
     let mut program = Command::new(std::env::current_exe().expect("this test"));
-    program.args(["--exact", "program", "--ignored"]);
+    program.args(["--exact", "a_programs_own_counter_histogram_and_gauge_arrive_as_what_they_are"]);
     let settings = account.command(&[]);
-    program.env_clear().envs(settings.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    program.env_clear().envs(settings.get_envs().filter_map(|(name, value)| Some((name, value?)))).env(PROGRAM, "1");
     let ended = support::agent::run(&mut program, "");
     assert!(ended.status.success() && ended.stdout.contains("1 passed"), "{ended:?}");
 

@@ -12,18 +12,15 @@ use tempfile::TempDir;
 use super::*;
 use crate::cloudwatch::client::Client;
 
-/// In a child's environment: where it looks for DMI.
+/// In a child's environment: where it looks for DMI. The test that the child is started as does its work then.
 const DMI_OF_CHILD: &str = "HOSTGAUGE_TEST_DMI";
 
-/// Not a test of its own: the others run it in a process with an environment of theirs. It makes a client, then
-/// puts nothing (which is refused as such) for each line that it reads.
-#[test]
-#[ignore = "the other tests run it"]
-fn child() {
-    let Ok(dmi) = std::env::var(DMI_OF_CHILD) else { return };
+/// What a process with an environment of its own does: it makes a client, then puts nothing (which is refused as such)
+/// for each line that it reads.
+fn child(dmi: &str) {
     let say = |line: String| std::io::stdout().write_all(format!("\n> {line}\n").as_bytes()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let client = match runtime.block_on(Client::from_environment_of(Path::new(&dmi))) {
+    let client = match runtime.block_on(Client::from_environment_of(Path::new(dmi))) {
         Ok(client) => client,
         Err(error) => return say(format!("error {error}")),
     };
@@ -49,9 +46,9 @@ struct Agent {
 impl Agent {
     fn start(home: &TempDir, variables: &[(&str, &str)]) -> Self {
         let start = Instant::now();
-        let name = format!("{}::child", module_path!().split_once("::").unwrap().1);
+        let name = format!("{}::the_environment_is_enough", module_path!().split_once("::").unwrap().1);
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", &name])
+            .args(["--exact", &name])
             .env_clear()
             .env("HOME", home.path())
             .env("PATH", std::env::var("PATH").unwrap())
@@ -165,6 +162,9 @@ const METADATA_SERVICE: &[(&str, &str)] = &[
 
 #[test]
 fn the_environment_is_enough() {
+    if let Ok(dmi) = std::env::var(DMI_OF_CHILD) {
+        return child(&dmi);
+    }
     let double = Double::start(Options::default()).unwrap();
     let url = double.url();
     let other = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
