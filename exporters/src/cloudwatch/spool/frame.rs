@@ -125,11 +125,16 @@ fn decode(bytes: &[u8], at: usize) -> Option<(Event, Option<&[u8]>, usize)> {
     Some((event, None, at + if whole { end } else { head_end }))
 }
 
-/// The version of the format, where it is a later one than ours: that of an agent that was newer. Layouts of records
-/// and events change with it.
+/// The version of the format, where these first bytes of a segment name a later one than ours: that of an agent that was
+/// newer, or ours with damage there, see [`has_events`]. Layouts of records and events change with it.
 pub(super) fn later_version(bytes: &[u8]) -> Option<u8> {
     let (version, name) = MAGIC.split_last()?;
     bytes.strip_prefix(name)?.first().copied().filter(|found| found > version)
+}
+
+/// Whether anything in a segment can be read. A segment has one version throughout, so none of a later one can.
+pub(super) fn has_events(bytes: &[u8]) -> bool {
+    scan(bytes).any(|found| matches!(found, Found::Event { .. }))
 }
 
 /// Whether this is what a crash leaves of a segment that was just being begun.

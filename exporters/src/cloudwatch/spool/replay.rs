@@ -9,7 +9,7 @@ use super::Book;
 use super::disk::is_lost;
 use super::event::{Checkpoint, Event, drop_reasons};
 use super::folder::Folder;
-use super::frame::{Found, is_cut_beginning, later_version, scan};
+use super::frame::{Found, has_events, is_cut_beginning, later_version, scan};
 use super::segment::Segment;
 use crate::ledger::Reason;
 
@@ -52,12 +52,14 @@ fn refuse(folder: &Folder, number: u64) -> io::Result<()> {
     let name = folder.file(number);
     match folder.read_beginning(number) {
         Ok(beginning) => match later_version(&beginning) {
-            Some(version) => Err(io::Error::other(format!(
-                "{} has version {version} of the format, and this hostgauge knows version 1: run the newer one again, \
-                 or give this one a folder of its own; nothing in it was touched",
-                name.display()
-            ))),
-            None => Ok(()),
+            Some(version) if !folder.read(number).is_ok_and(|content| has_events(&content)) => {
+                Err(io::Error::other(format!(
+                    "{} has version {version} of the format, and this hostgauge knows version 1: run the newer one \
+                     again, or give this one a folder of its own; nothing in it was touched",
+                    name.display()
+                )))
+            }
+            _ => Ok(()),
         },
         // A folder that has a segment's name is no segment.
         Err(error) if is_lost(&error) || error.kind() == io::ErrorKind::IsADirectory => Ok(()),

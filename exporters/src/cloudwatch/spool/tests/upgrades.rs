@@ -65,7 +65,9 @@ fn a_later_version_is_refused_and_kept_whole() {
     assert!(names.len() > 5, "more than are kept aside: {names:?}");
     for name in names.iter().skip(2) {
         let mut content = fs::read(folder.path().join(name)).unwrap();
-        content[3] = 2;
+        let magic = content[..3].to_vec();
+        let frames: Vec<usize> = (0..content.len()).filter(|at| content[*at..].starts_with(&magic)).collect();
+        frames.iter().for_each(|at| content[at + 3] = 2);
         fs::write(folder.path().join(name), content).unwrap();
     }
     let contents = || files(&folder).iter().map(|name| fs::read(folder.path().join(name)).unwrap()).collect::<Vec<_>>();
@@ -77,4 +79,22 @@ fn a_later_version_is_refused_and_kept_whole() {
     assert_eq!((spool.pending_data(), spool.is_durable()), (3, false), "in memory");
     drop(spool);
     assert_eq!((files(&folder), contents()), (names, before), "nothing was touched");
+}
+
+#[test]
+fn damage_that_looks_like_a_later_version_costs_what_it_hits() {
+    let folder = folder();
+    let mut spool = open_small(&folder);
+    (0..30).for_each(|time| append(&mut spool, time, 500));
+    let (expected, totals) = (sequences(&mut spool), spool.totals());
+    drop(spool);
+    // Only the first frames, which are the segments' beginnings.
+    for name in files(&folder) {
+        let mut content = fs::read(folder.path().join(&name)).unwrap();
+        content[3] ^= 1 << 6;
+        fs::write(folder.path().join(&name), content).unwrap();
+    }
+    let mut spool = open(&folder);
+    assert_eq!((sequences(&mut spool), spool.totals(), spool.is_durable()), (expected, totals, true));
+    check(&mut spool);
 }
