@@ -41,8 +41,18 @@ impl Group {
         Ok(group)
     }
 
+    /// The scope of somebody who is not in it.
     pub fn scope(&self) -> String {
         format!("cgroup:/{NAME}")
+    }
+
+    /// A command that joins it before it begins.
+    pub fn inside(&self, command: &Command) -> Command {
+        let join = |folder: &PathBuf| format!("echo $$ >'{}/cgroup.procs' && ", folder.display());
+        let script = self.folders.iter().map(join).collect::<String>() + "exec \"$0\" \"$@\"";
+        let mut shell = crate::process::command(Path::new("sh"));
+        shell.arg("-c").arg(script).arg(command.get_program()).args(command.get_args());
+        shell
     }
 
     /// The least that CPU and memory can be told from.

@@ -170,17 +170,22 @@ impl<'a> Bench<'a> {
     /// hostgauge first, which shows what it holds open; then the floor with the least that a container's CPU, memory and
     /// disk can be told from, and with all those files.
     fn of_group(&self, exporters: &[Exporter], group: &Group, report: &mut Report) {
+        use Figure::{Container, ContainerSameFiles};
+        let by_path = group.scope();
         let mut held = Vec::new();
-        for (kind, figure) in
-            [(Kind::Hostgauge, Figure::Group), (Kind::Floor, Figure::Group), (Kind::Floor, Figure::GroupSameFiles)]
-        {
+        for (kind, scope, figures) in [
+            (Kind::Hostgauge, "container", &[Container, ContainerSameFiles][..]),
+            (Kind::Hostgauge, &by_path, &[Figure::Group]),
+            (Kind::Floor, "", &[Container]),
+            (Kind::Floor, "", &[ContainerSameFiles, Figure::Group]),
+        ] {
             let Some(exporter) = exporters.iter().find(|exporter| exporter.kind == kind) else { continue };
-            let files = if figure == Figure::Group { group.least() } else { held.clone() };
-            eprintln!("a control group: {}, {} files", kind.name(), files.len());
+            let files = if figures == [Container] { group.least() } else { held.clone() };
+            eprintln!("a control group: {} {scope}, {} files", kind.name(), files.len());
             self.noted(exporter, report, |report| {
                 written_back(exporter)?;
                 let target = Target::start(kind.name(), self.scratch, |address| {
-                    exporter.command_of_group(address, group, &files, self.scratch)
+                    exporter.command_of_group(address, group, scope, &files, self.scratch)
                 })?;
                 sleep(SECOND);
                 scrape_times(&target, WARM_UP, false)?;
@@ -189,9 +194,8 @@ impl<'a> Bench<'a> {
                     sleep(self.idle);
                     Ok(())
                 })?;
-                report.add(figure, kind, us / self.idle.as_secs_f64());
+                figures.iter().for_each(|figure| report.add(*figure, kind, us / self.idle.as_secs_f64()));
                 if kind == Kind::Hostgauge {
-                    report.add(Figure::GroupSameFiles, kind, us / self.idle.as_secs_f64());
                     held = group.held_by(&target.tree());
                 }
                 Ok(())

@@ -94,24 +94,21 @@ impl Exporter {
         Ok(command)
     }
 
-    /// The same for a control group: ours by its scope, the floor by the files that it reads instead of memory.
+    /// The same for a control group that it is in: ours by its scope, the floor by the files that it reads as well.
     pub fn command_of_group(
         &self,
         address: SocketAddr,
         group: &Group,
+        scope: &str,
         files: &[PathBuf],
         scratch: &Scratch,
     ) -> Result<Command, String> {
         let mut command = self.command(address, Duration::from_secs(1), scratch)?;
         match self.kind {
-            Kind::Hostgauge => {
-                command.args(["--scope", &group.scope()]);
-            }
-            _ => {
-                command.args(files.iter().flat_map(|file| [OsStr::new("--file"), file.as_os_str()]));
-            }
-        }
-        Ok(command)
+            Kind::Hostgauge => command.args(["--scope", scope]),
+            _ => command.args(files.iter().flat_map(|file| [OsStr::new("--file"), file.as_os_str()])),
+        };
+        Ok(group.inside(&command))
     }
 
     /// Whether the one flag for the interval reaches 10 Hz; node_exporter has none, collectd is not made for it.

@@ -127,6 +127,12 @@ impl Scoped {
         self.targets.iter_mut().flat_map(|target| &mut target.groups).for_each(|group| group.age(by));
     }
 
+    /// As if the memberships had been read long ago.
+    #[cfg(test)]
+    pub(super) fn age_memberships(&mut self) {
+        self.targets.iter_mut().for_each(Target::age_membership);
+    }
+
     /// The roots of the scopes' file systems, for the collector of disks: kept up with what is found.
     pub fn file_systems(&self) -> FileSystems {
         self.file_systems.clone()

@@ -8,7 +8,7 @@ use crate::linux::{cpu_list, meminfo};
 use crate::sample::Roots;
 
 /// Limits and the machine's size are settings, not measurements: read anew this often.
-const EVERY: Duration = Duration::from_secs(10);
+pub(super) const EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Machine {

@@ -11,6 +11,7 @@ mod io;
 mod limits;
 mod locate;
 mod machine;
+mod membership;
 mod memory;
 mod mounts;
 mod node;

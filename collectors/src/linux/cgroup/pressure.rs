@@ -18,7 +18,7 @@ fn totals(text: &str, reading: &mut Reading, resource: usize) -> Result<(), &'st
     for (offset, extent) in ["some ", "full "].into_iter().enumerate() {
         // cpu.pressure has had no row "full" before Linux 5.13.
         let Some(row) = text.lines().find_map(|line| line.strip_prefix(extent)) else { continue };
-        let total = row.split_once("total=").and_then(|(_, total)| total.trim_end().parse().ok());
+        let total = row.trim_end().rsplit(' ').next().and_then(|last| last.strip_prefix("total=")?.parse().ok());
         reading.counters[PRESSURE + resource + offset] = Some(total.ok_or("expected total=MICROSECONDS in each row")?);
     }
     Ok(())

@@ -1,13 +1,12 @@
 //! One scope, and the groups that it stands for as of now.
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 use crate::error::{CollectError, Reason};
 use crate::linux::cgroup::beside::{self, Present};
 use crate::linux::cgroup::group::{Found, Gone, Group, Source, ended};
 use crate::linux::cgroup::locate;
-use crate::linux::cgroup::reading::read_held;
+use crate::linux::cgroup::membership::Membership;
 use crate::linux::cgroup::task::Task;
 use crate::linux::cgroup::{pod, processes, text};
 use crate::sample::Roots;
@@ -21,8 +20,8 @@ pub(super) struct Target {
     scope: Scope,
     pub name: String,
     pub groups: Vec<Group>,
-    /// A held /proc/PID/cgroup, and what it said.
-    watched: Option<(File, String)>,
+    /// Of the process that it was found by.
+    watched: Option<Membership>,
     /// When the process of the scope started: another one may get its number.
     born: Option<u64>,
     /// Of a pod: who was there, and the endpoint that tells.
@@ -79,8 +78,8 @@ impl Target {
         if self.groups.is_empty() {
             return false;
         }
-        match (&self.scope, &self.watched) {
-            (_, Some((file, said))) => read_held(file, buffer).is_ok_and(|says| says == said),
+        match (&self.scope, &mut self.watched) {
+            (_, Some(membership)) => membership.holds(buffer),
             // Nobody was in it, and so no root of file systems was found.
             (Scope::Cgroup(_), None) => self.looked.is_some_and(|at| at.elapsed() < LOOK_FOR_PROCESS),
             (Scope::Pod(_), _) => {
@@ -159,7 +158,7 @@ impl Target {
                 self.looked = Some(Instant::now());
                 let process = locate::some_process(&roots.procfs, &places);
                 // Once it is gone, its number may be another's.
-                self.watched = process.and_then(|pid| watch(roots, &pid.to_string(), buffer).ok());
+                self.watched = process.and_then(|pid| Membership::of(roots, &pid.to_string(), buffer).ok());
                 let root = process.map(|pid| roots.procfs.join(pid.to_string()).join("root"));
                 Ok(vec![Found { source: Source::Cgroup, places, root, hint: None, how: None }])
             }
@@ -215,16 +214,13 @@ impl Target {
     }
 
     fn watch(&mut self, roots: &Roots, process: &str, buffer: &mut Vec<u8>) -> Result<String, CollectError> {
-        let (file, text) = watch(roots, process, buffer)?;
-        self.watched = Some((file, text.clone()));
-        Ok(text)
+        let membership = self.watched.insert(Membership::of(roots, process, buffer)?);
+        Ok(membership.said().to_owned())
     }
-}
 
-/// The membership of a process, held.
-fn watch(roots: &Roots, process: &str, buffer: &mut Vec<u8>) -> Result<(File, String), CollectError> {
-    let path = roots.procfs.join(process).join("cgroup");
-    let file = File::open(&path).map_err(|error| CollectError::io("open", &path, &error))?;
-    let text = read_held(&file, buffer).map_err(|error| CollectError::io("read", &path, &error))?.to_owned();
-    Ok((file, text))
+    /// As if the membership had been read long ago.
+    #[cfg(test)]
+    pub(super) fn age_membership(&mut self) {
+        self.watched.iter_mut().for_each(Membership::age);
+    }
 }

@@ -256,6 +256,7 @@ fn hybrid_takes_each_number_from_where_its_controller_is() {
     // The root of v2 beside v1 holds everybody: its pressure is not this cgroup's.
     tree.write("proc/self/cgroup", &format!("{V1_MEMBER}0::/\n"));
     tree.write("sys/fs/cgroup/unified/cpu.pressure", "some avg10=0.00 total=9000000\n");
+    scoped.age_memberships();
     assert_eq!(good(&mut scoped).get(&PRESSURE_SECONDS, &["cpu", "some"]), None);
 }
 
@@ -269,6 +270,7 @@ fn another_cgroup_starts_anew_without_a_spike_and_no_counter_falls() {
 
     tree.group_v2("slice/again", 900_000_000, 50_000, 0);
     tree.write("proc/self/cgroup", "0::/slice/again\n");
+    scoped.age_memberships();
     let page = good(&mut scoped);
     assert_eq!(page.get(&CPU_UTILIZATION, &[]), None, "no base yet");
     page.assert(&[
@@ -356,7 +358,7 @@ fn one_lost_scope_costs_the_sum_since_a_part_would_look_like_less() {
     good(&mut scoped);
     good(&mut scoped).assert(&[(&CPU_UTILIZATION, &[], 0.0), (&CPU_SECONDS, &[], 0.0)]);
     // A held file of a real /proc says ESRCH once the process is gone.
-    tree.write("proc/5/cgroup", "");
+    tree.write("proc/5/comm", "");
     fs::remove_dir_all(tree.folder.path().join("proc/5")).expect("ended");
     let (page, outcome) = collect(&mut scoped);
     let error = outcome.expect_err("the process is gone");
@@ -383,7 +385,7 @@ fn a_group_shows_its_file_systems_once_a_process_is_in_it_and_goes_on_counting()
     assert_eq!(file_systems.newer_than(0).map(|(_, roots)| roots), Some(vec![Some(root)]));
     // Its process ends, another takes over.
     tree.process(6, "job", "0::/slice/job\n");
-    tree.write("proc/5/cgroup", "");
+    tree.write("proc/5/comm", "");
     tree.write("sys/fs/cgroup/slice/job/cgroup.procs", "6\n");
     tree.usage("slice/job", 2_000_000);
     good(&mut scoped).assert(&[(&CPU_UTILIZATION, &[], 50.0)]);
@@ -455,6 +457,7 @@ proptest! {
             let group = if moved { "slice/other" } else { "slice/job" };
             tree.write("proc/self/cgroup", &format!("0::/{group}\n"));
             tree.usage(group, usec);
+            scoped.age_memberships();
             scoped.age(Duration::from_millis(milliseconds));
             let mut out = Vec::new();
             let outcome = scoped.collect(&mut out);
