@@ -57,7 +57,7 @@ rows! {
         name: "hostgauge_collector_success",
         range: "0 or 1",
         labels: &["collector"],
-        help: "1 if read in full.",
+        help: "1 if whole.",
         source: "the sampler",
         ..GAUGE
     };
@@ -76,7 +76,7 @@ rows! {
         name: "hostgauge_collector_duration_seconds",
         unit: Unit::Seconds,
         labels: &["collector"],
-        help: "Last reading's time.",
+        help: "Time to read.",
         source: "the sampler",
         absent: "the reading has not come back",
         ..GAUGE
@@ -210,7 +210,7 @@ rows! {
     DISTURBANCES = Metric {
         name: "hostgauge_disturbances_total",
         labels: &["kind"],
-        help: "Late ticks, stalls, clock steps.",
+        help: "Ticks by trouble.",
         source: "the sampler",
         ..COUNTER
     };
@@ -237,7 +237,7 @@ rows! {
     PROCESS_RESIDENT_MAX = Metric {
         name: "hostgauge_process_resident_memory_max_bytes",
         unit: Unit::Bytes,
-        help: "Own peak memory.",
+        help: "Own peak.",
         source: "getrusage(2)",
         absent: "systems other than Linux",
         ..GAUGE

@@ -23,7 +23,7 @@ rows! {
         cloudwatch: Some("GPUUtilization"),
         unit: Unit::Percent,
         range: "0..100*N",
-        help: "Busy share, all GPUs.",
+        help: "Busy share of all GPUs.",
         source: NVML,
         absent: "no GPU; any GPU without a value",
         ..GAUGE

@@ -21,7 +21,7 @@ rows! {
         cloudwatch: Some("CPUUtilization"),
         unit: Unit::Percent,
         range: "0..100*N",
-        help: "Busy share, all cores.",
+        help: "Busy share of all cores.",
         source: PROC_STAT,
         absent: "first reading; any core without a sample",
         ..GAUGE
@@ -146,7 +146,7 @@ rows! {
         cloudwatch: Some("MemoryUtilization"),
         unit: Unit::Percent,
         range: "0..100",
-        help: "Used share of the limit.",
+        help: "Used share.",
         source: MEMINFO,
         absent: "/proc/meminfo unreadable, or without MemAvailable (Linux before 3.14)",
         ..GAUGE
@@ -156,7 +156,7 @@ rows! {
     MEMORY_USED = Metric {
         name: "hostgauge_memory_used_bytes",
         unit: Unit::Bytes,
-        help: "In use.",
+        help: "Used.",
         source: MEMINFO,
         absent: "as hostgauge_memory_utilization_percent",
         ..GAUGE

@@ -3,18 +3,17 @@
 //! Source: Documentation/filesystems/proc.rst "comm"; Documentation/admin-guide/cgroup-v2.rst "Processes".
 
 use std::fs::File;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::CollectError;
-use crate::linux::cgroup::machine::EVERY;
 use crate::linux::cgroup::reading::read_held;
 use crate::sample::Roots;
 
 /// A held /proc/PID/cgroup, and what it said.
 ///
-/// That a process ended is known at once. That it was moved alive, which those who start one do before it runs its
-/// program, is known within ten seconds, as limits are: for each reading of this file the kernel stops all that
-/// anybody does to cgroups, and goes through every hierarchy, which costs as much as the cgroup's own files.
+/// That a process ended is known at once, that it was moved alive within `patience`: for each reading of this file the
+/// kernel stops all that anybody does to cgroups, and goes through every hierarchy, which costs as much as the cgroup's
+/// own files.
 #[derive(Debug)]
 pub(super) struct Membership {
     /// Its name, a file that costs little; `None` of ourselves.
@@ -22,11 +21,17 @@ pub(super) struct Membership {
     file: File,
     said: String,
     read: Instant,
+    patience: Duration,
 }
 
 impl Membership {
     /// Of a folder of /proc: a number, or `self`.
-    pub(super) fn of(roots: &Roots, process: &str, buffer: &mut Vec<u8>) -> Result<Self, CollectError> {
+    pub(super) fn of(
+        roots: &Roots,
+        process: &str,
+        patience: Duration,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Self, CollectError> {
         let open = |name: &str| {
             let path = roots.procfs.join(process).join(name);
             File::open(&path).map_err(|error| CollectError::io("open", &path, &error)).map(|file| (file, path))
@@ -34,7 +39,7 @@ impl Membership {
         let alive = if process == "self" { None } else { Some(open("comm")?.0) };
         let (file, path) = open("cgroup")?;
         let said = read_held(&file, buffer).map_err(|error| CollectError::io("read", &path, &error))?.to_owned();
-        Ok(Self { alive, file, said, read: Instant::now() })
+        Ok(Self { alive, file, said, read: Instant::now(), patience })
     }
 
     /// The text of the file.
@@ -49,7 +54,7 @@ impl Membership {
         if self.alive.as_ref().is_some_and(is_gone) {
             return false;
         }
-        if self.read.elapsed() < EVERY {
+        if self.read.elapsed() < self.patience {
             return true;
         }
         self.read = Instant::now();
@@ -59,7 +64,7 @@ impl Membership {
     /// As if it had been read long ago.
     #[cfg(test)]
     pub(super) fn age(&mut self) {
-        self.read = self.read.checked_sub(EVERY).unwrap_or(self.read);
+        self.read = self.read.checked_sub(self.patience).unwrap_or(self.read);
     }
 }
 
@@ -71,7 +76,9 @@ mod tests {
     fn a_process_that_ended_is_known_at_once() {
         let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("started");
         let mut buffer = Vec::new();
-        let of = |pid: u32, buffer: &mut Vec<u8>| Membership::of(&Roots::default(), &pid.to_string(), buffer);
+        let of = |pid: u32, buffer: &mut Vec<u8>| {
+            Membership::of(&Roots::default(), &pid.to_string(), Duration::from_secs(60), buffer)
+        };
         let mut membership = of(child.id(), &mut buffer).expect("it runs");
         assert!(membership.said().contains(":/") && membership.holds(&mut buffer));
         membership.age();

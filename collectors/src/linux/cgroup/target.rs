@@ -6,6 +6,7 @@ use crate::error::{CollectError, Reason};
 use crate::linux::cgroup::beside::{self, Present};
 use crate::linux::cgroup::group::{Found, Gone, Group, Source, ended};
 use crate::linux::cgroup::locate;
+use crate::linux::cgroup::machine::EVERY;
 use crate::linux::cgroup::membership::Membership;
 use crate::linux::cgroup::task::Task;
 use crate::linux::cgroup::{pod, processes, text};
@@ -127,7 +128,7 @@ impl Target {
     fn look(&mut self, roots: &Roots, buffer: &mut Vec<u8>) -> Result<Vec<Found>, CollectError> {
         match self.scope.clone() {
             Scope::Container => {
-                let membership = self.watch(roots, "self", buffer)?;
+                let membership = self.watch(roots, "self", EVERY, buffer)?;
                 let places = locate::of_process(roots, "self", &membership)?;
                 Ok(vec![Found {
                     source: Source::Cgroup,
@@ -139,7 +140,7 @@ impl Target {
             }
             Scope::Pid(pid) => {
                 self.process(roots, pid)?;
-                let membership = self.watch(roots, &pid.to_string(), buffer)?;
+                let membership = self.watch(roots, &pid.to_string(), Duration::ZERO, buffer)?;
                 let places = locate::of_process(roots, &pid.to_string(), &membership)?;
                 let root = Some(roots.procfs.join(pid.to_string()).join("root"));
                 Ok(vec![Found { source: Source::Cgroup, places, root, hint: None, how: None }])
@@ -158,7 +159,7 @@ impl Target {
                 self.looked = Some(Instant::now());
                 let process = locate::some_process(&roots.procfs, &places);
                 // Once it is gone, its number may be another's.
-                self.watched = process.and_then(|pid| Membership::of(roots, &pid.to_string(), buffer).ok());
+                self.watched = process.and_then(|pid| Membership::of(roots, &pid.to_string(), EVERY, buffer).ok());
                 let root = process.map(|pid| roots.procfs.join(pid.to_string()).join("root"));
                 Ok(vec![Found { source: Source::Cgroup, places, root, hint: None, how: None }])
             }
@@ -213,8 +214,14 @@ impl Target {
         }
     }
 
-    fn watch(&mut self, roots: &Roots, process: &str, buffer: &mut Vec<u8>) -> Result<String, CollectError> {
-        let membership = self.watched.insert(Membership::of(roots, process, buffer)?);
+    fn watch(
+        &mut self,
+        roots: &Roots,
+        process: &str,
+        patience: Duration,
+        buffer: &mut Vec<u8>,
+    ) -> Result<String, CollectError> {
+        let membership = self.watched.insert(Membership::of(roots, process, patience, buffer)?);
         Ok(membership.said().to_owned())
     }
 
