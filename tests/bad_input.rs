@@ -242,7 +242,7 @@ impl Dice {
 fn ten_thousand_bad_requests_leave_no_trace() {
     let mut agent = Agent::start(&["--interval", "100ms"]);
     agent.wait_for(SOON, "samples", Page::sum);
-    let before = kernel::resident(agent.pid());
+    let before = kernel::anonymous(agent.pid());
     let mut dice = Dice(9871);
     // Some stay open for a while, as slow clients do.
     let mut open = VecDeque::new();
@@ -271,7 +271,7 @@ fn ten_thousand_bad_requests_leave_no_trace() {
     }
     assert!(slowest < Duration::from_secs(1), "a good scrape took {slowest:?}");
     assert!(agent.next_tick().sum().is_some(), "it samples no longer");
-    let grown = kernel::resident(agent.pid()) - before;
+    let grown = kernel::anonymous(agent.pid()) - before;
     assert!(grown < 2e6, "{grown} bytes more than before");
     agent.stop("TERM");
     assert!(!agent.log().contains("panicked"), "{}", agent.log());
@@ -281,7 +281,7 @@ fn ten_thousand_bad_requests_leave_no_trace() {
 fn clients_that_cling_to_their_connections_lock_no_scrape_out() {
     let agent = Agent::start(&["--interval", "100ms"]);
     agent.wait_for(SOON, "samples", Page::sum);
-    let before = kernel::resident(agent.pid());
+    let before = kernel::anonymous(agent.pid());
     let half = format!("GET /metrics HTTP/1.1\r\nX: {}", "a".repeat(15_000));
     let greedy = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
     for sent in [half, greedy] {
@@ -298,7 +298,7 @@ fn clients_that_cling_to_their_connections_lock_no_scrape_out() {
         assert!(start.elapsed() < Duration::from_secs(2), "a good scrape took {:?}", start.elapsed());
         drop(clients);
     }
-    let grown = kernel::resident(agent.pid()) - before;
+    let grown = kernel::anonymous(agent.pid()) - before;
     assert!(grown < 4e6, "{grown} bytes more than before");
 }
 

@@ -1,4 +1,5 @@
-//! What the binary costs, where that is deterministic: system calls, and bytes of the release binary.
+//! What the binary costs, where that is deterministic: system calls, bytes of the release binary, and that memory is
+//! given back.
 //!
 //! CPU time is not; `tests/bench` measures it.
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
@@ -44,6 +45,7 @@ fn a_sample_takes_five_system_calls() {
     agent.wait_for(SOON, "a first sample", |page| {
         page.text.contains("hostgauge_disk_utilization_percent{").then_some(())
     });
+    settled(&agent);
     // The last client's connection is closed and forgotten by then.
     std::thread::sleep(Duration::from_millis(300));
     let calls = system_calls(agent.pid(), || std::thread::sleep(Duration::from_secs(3)));
@@ -71,11 +73,31 @@ fn a_scrape_takes_four_system_calls() {
             filled += length;
         }
     };
+    settled(&agent);
     scrape();
     let calls = system_calls(agent.pid(), || (0..SCRAPES).for_each(|_| scrape()));
     let per_scrape = calls.values().sum::<u64>() as f64 / SCRAPES as f64;
     println!("system calls per scrape: {per_scrape:.2}");
     assert!(per_scrape <= 4.1, "{per_scrape}: {calls:?}");
+}
+
+/// Waits until the code of the start was given back, which happens once; the resident memory then and at its peak.
+fn settled(agent: &Agent) -> (u64, u64) {
+    let kilobytes = |status: &str, key: &str| -> u64 {
+        let row = status.lines().find_map(|line| line.strip_prefix(key)).expect("the kernel counts it");
+        row.trim().trim_end_matches(" kB").parse().expect("a number")
+    };
+    wait_until(SOON, "a tenth less resident memory than at its peak", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("it runs");
+        let (now, peak) = (kilobytes(&status, "VmRSS:"), kilobytes(&status, "VmHWM:"));
+        if 10 * now < 9 * peak { Ok((now, peak)) } else { Err(status) }
+    })
+}
+
+#[test]
+fn the_code_of_the_start_does_not_stay_resident() {
+    let (now, peak) = settled(&Agent::start(&[]));
+    println!("resident: {now} kB, at its peak {peak} kB");
 }
 
 /// A release binary of one set of features; `tests/run` builds them.

@@ -15,7 +15,7 @@ use super::Failure;
 use super::configuration::Configuration;
 use super::systemd::Manager;
 use super::whoami::identity;
-use super::{output, publishing, web_config};
+use super::{output, publishing, start_code, web_config};
 use crate::builder::Builder;
 
 /// The library's builder, as configured.
@@ -73,6 +73,7 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
             let manager = manager.clone();
             move |address: Option<SocketAddr>, alive| {
                 announce(configuration, &scope, address.map(|address| (address, guard)), None);
+                start_code::unmap_soon();
                 manager.map(|manager| tokio::spawn(manager.attend(format!("measuring {scope}"), alive)));
             }
         };

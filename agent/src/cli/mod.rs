@@ -19,6 +19,7 @@ mod publishing;
 mod reader;
 #[cfg_attr(not(target_os = "linux"), path = "no_run.rs")]
 mod run;
+mod start_code;
 #[cfg_attr(not(target_os = "linux"), path = "no_systemd.rs")]
 mod systemd;
 #[cfg(feature = "top")]

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::super::agent::{self, ONE_SIGNAL};
 use super::super::configuration::Configuration;
 use super::super::options::{Emf, Values};
-use super::super::{Failure, commands, publishing};
+use super::super::{Failure, commands, publishing, start_code};
 use super::workers;
 
 /// The agent, as the process that supervises has it.
@@ -117,6 +117,7 @@ fn until_the_command_ends(configuration: &Configuration, program: i32) -> Result
         let started = |address: Option<SocketAddr>, _| {
             let page = address.map(|address| (address, guard));
             agent::announce(configuration, &scope, page, Some(program));
+            start_code::unmap_soon();
         };
         agent.run_announced(started, shutdown, hurry).await?;
         Ok(())
