@@ -73,7 +73,7 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), Failure> {
             let manager = manager.clone();
             move |address: Option<SocketAddr>, alive| {
                 announce(configuration, &scope, address.map(|address| (address, guard)), None);
-                start_code::unmap_soon();
+                start_code::unmap_soon(publishing::period(&configuration.values));
                 manager.map(|manager| tokio::spawn(manager.attend(format!("measuring {scope}"), alive)));
             }
         };

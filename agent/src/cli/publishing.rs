@@ -1,6 +1,7 @@
 //! The options about CloudWatch and the embedded metric format, as the library takes them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Failure;
 use super::configuration::Configuration;
@@ -36,6 +37,11 @@ pub(super) fn publish(configuration: &Configuration) -> Result<Publish, Failure>
 
 pub(super) fn is_on(values: &Values) -> bool {
     values.cloudwatch || values.dry_run || values.emf.is_some()
+}
+
+/// How often something is published, if anything is.
+pub(super) fn period(values: &Values) -> Option<Duration> {
+    is_on(values).then_some(values.period)
 }
 
 /// What is published where, a line for each way.

@@ -1,9 +1,9 @@
 //! Code that only the start needs does not stay mapped.
 //!
 //! On a page fault the kernel maps the pages around it that it has in its cache, 64 KiB at a time, so that a start
-//! (options, files, look-ups, TLS) leaves nearly all of the program and of libc resident for as long as it runs. Unmapped
-//! once, what the ticks need comes back with their first faults, and the rest is the kernel's to keep in its cache or to
-//! drop.
+//! (options, files, look-ups, certificates) leaves nearly all of the program and of libc resident for as long as it runs.
+//! Once unmapped, what the ticks need comes back with their first faults, and the rest is the kernel's to keep in its
+//! cache or to drop.
 //!
 //! Source: madvise(2), MADV_DONTNEED; Documentation/filesystems/proc.rst, "smaps".
 
@@ -12,15 +12,17 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The first ticks are made by then.
-const AFTER: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(1);
 
-/// Does it a little later.
-pub(super) fn unmap_soon() {
-    tokio::spawn(async {
-        tokio::time::sleep(AFTER).await;
-        match std::fs::read_to_string("/proc/self/smaps").and_then(|smaps| unmap(&smaps)) {
-            Ok(bytes) => log::debug!("{bytes} bytes of code were unmapped; what is needed comes back"),
-            Err(error) => log::debug!("the code of the start stays mapped: {error}"),
+/// Does it a little later, and where something is published each `period` once more, when the first requests are made.
+pub(super) fn unmap_soon(period: Option<Duration>) {
+    tokio::spawn(async move {
+        for after in std::iter::once(SOON).chain(period.map(|period| 3 * period)) {
+            tokio::time::sleep(after).await;
+            match std::fs::read_to_string("/proc/self/smaps").and_then(|smaps| unmap(&smaps)) {
+                Ok(bytes) => log::debug!("{bytes} bytes of code were unmapped; what is needed comes back"),
+                Err(error) => log::debug!("the code of the start stays mapped: {error}"),
+            }
         }
     });
 }

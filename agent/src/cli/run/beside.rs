@@ -117,7 +117,7 @@ fn until_the_command_ends(configuration: &Configuration, program: i32) -> Result
         let started = |address: Option<SocketAddr>, _| {
             let page = address.map(|address| (address, guard));
             agent::announce(configuration, &scope, page, Some(program));
-            start_code::unmap_soon();
+            start_code::unmap_soon(publishing::period(&configuration.values));
         };
         agent.run_announced(started, shutdown, hurry).await?;
         Ok(())
