@@ -54,10 +54,11 @@ impl Names {
     }
 }
 
-/// Whether it is a name or an address and a port: no user in front, nothing else behind.
+/// Whether it is a name or an address and a port: no user in front, nothing else behind, brackets around an address only.
 fn is_host(authority: &Authority) -> bool {
     let rest = authority.as_str().strip_prefix(authority.host());
-    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_number))
+    let is_in_order = authority.host().starts_with('[') || !authority.host().contains(['[', ']']);
+    is_in_order && rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_number))
 }
 
 fn is_number(text: &str) -> bool {
@@ -69,8 +70,7 @@ fn is_local(host: &str) -> bool {
     let six = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     six.is_some_and(|six| six.parse::<Ipv6Addr>().is_ok())
         || name.parse::<IpAddr>().is_ok()
-        || !name.contains(['.', '['])
-        || name.ends_with(".localhost")
+        || !name.contains('[') && (!name.contains('.') || name.ends_with(".localhost"))
 }
 
 #[cfg(test)]
@@ -106,7 +106,9 @@ mod tests {
             assert_eq!(status(names, "/", &[], Version::HTTP_11), Some(400));
             assert_eq!(status(names, "/", &[], Version::HTTP_10), None);
             assert_eq!(status(names, "/", &["a", "a"], Version::HTTP_11), Some(400));
-            for no_host in ["a b", "evil.example@localhost", "localhost:evil.example", "[::1].evil.example"] {
+            for no_host in
+                ["a b", "evil.example@localhost", "localhost:evil.example", "[::1].evil.example", "-[]a.localhost"]
+            {
                 assert_eq!(status(names, "/", &[no_host], Version::HTTP_11), Some(400), "{no_host}");
             }
         }
