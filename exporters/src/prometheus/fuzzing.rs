@@ -125,15 +125,19 @@ pub(crate) fn page(data: &[u8]) {
     let (text, open_metrics) = (str::from_utf8(&text).expect("text"), str::from_utf8(&open_metrics).expect("text"));
     let samples = read(text);
     assert_eq!(read(open_metrics.strip_suffix("# EOF\n").expect("its end")), samples);
+    // Of labels whose names are the same once they are legal, the first is there, and a series' own before a global one.
     let legal = |labels: &Labels| -> BTreeMap<String, String> {
-        labels.iter().map(|(label, value)| (metric_name(&label.replace(':', "_")), value.clone())).collect()
+        let legal = |(label, value): &(String, String)| (metric_name(&label.replace(':', "_")), value.clone());
+        labels.iter().rev().map(legal).collect()
     };
+    let whole = |labels: &Labels| legal(&labels.iter().chain([&global]).cloned().collect());
     // Where names of labels differ once they are legal, every label is there and the last value counts: none, if it is
     // absent.
     for (place, (name, labels, value)) in gauges.iter().enumerate() {
         let own = legal(labels);
         let later = gauges.iter().skip(place + 1);
-        if later.into_iter().any(|(other, more, value)| other == name && legal(more) == own && value.is_nan()) {
+        let is_same = |other: &String, more: &Labels| other == name && whole(more) == whole(labels);
+        if later.into_iter().any(|(other, more, value)| is_same(other, more) && value.is_nan()) {
             continue;
         }
         let with_labels = samples.iter().filter(|((other, labels), _)| {
