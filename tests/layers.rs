@@ -67,12 +67,11 @@ fn on_linux_sysinfo_is_a_tool_of_the_tests_only() {
     }
 }
 
-// Everything that depends on how NVIDIA's library is bound lies in one folder, and so does all unsafe code.
-#[test]
-fn only_the_adapter_names_the_bindings_of_nvml() {
+/// The files of our crates in whose code, comments aside, this stands, by their paths below the top.
+fn files_with(part: &str) -> Vec<String> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut folders: Vec<_> = ["agent/src", "collectors/src", "exporters/src"].map(|path| root.join(path)).into();
-    let (mut inside, mut outside) = (0, Vec::new());
+    let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
@@ -81,15 +80,27 @@ fn only_the_adapter_names_the_bindings_of_nvml() {
                 continue;
             }
             let text = std::fs::read_to_string(&path).expect("text");
-            let names_them = text.lines().any(|line| {
-                let code = line.split("//").next().unwrap_or_default();
-                code.contains("nvml_wrapper") || code.contains("unsafe {")
-            });
-            let is_adapter = path.to_string_lossy().contains("collectors/src/gpu/nvml/");
-            inside += usize::from(names_them && is_adapter);
-            outside.extend(Some(path).filter(|_| names_them && !is_adapter));
+            if text.lines().any(|line| line.split("//").next().unwrap_or_default().contains(part)) {
+                found.push(path.strip_prefix(&root).expect("below the top").to_string_lossy().into_owned());
+            }
         }
     }
-    assert_eq!(outside, Vec::<std::path::PathBuf>::new());
-    assert!(inside > 0, "the adapter is elsewhere");
+    found
+}
+
+const ADAPTER: &str = "collectors/src/gpu/nvml/";
+
+#[test]
+fn only_the_adapter_names_the_bindings_of_nvml() {
+    let found = files_with("nvml_wrapper");
+    assert!(!found.is_empty() && found.iter().all(|path| path.starts_with(ADAPTER)), "{found:?}");
+}
+
+// Two callers of C: NVIDIA's library, and madvise(2).
+#[test]
+fn unsafe_code_stands_where_c_is_called() {
+    let found = files_with("unsafe {");
+    let callers = [ADAPTER, "agent/src/cli/start_code.rs"];
+    assert!(callers.iter().all(|caller| found.iter().any(|path| path.starts_with(caller))), "{found:?}");
+    assert!(found.iter().all(|path| callers.iter().any(|caller| path.starts_with(caller))), "{found:?}");
 }
