@@ -51,7 +51,9 @@ fn a_later_versions_spool_is_refused_kept_and_stops_nothing() {
     copy("nine_reasons", &home.file("spool"));
     let segment = home.file("spool/00000000000000000000.spool");
     let mut content = fs::read(&segment).expect("a segment");
-    content[3] = 2;
+    let magic = content[..3].to_vec();
+    let frames: Vec<usize> = (0..content.len()).filter(|at| content[*at..].starts_with(&magic)).collect();
+    frames.iter().for_each(|at| content[at + 3] = 2);
     fs::write(&segment, &content).expect("written");
     let double = Double::start(Options::default()).expect("the double starts");
     let own = ["--prometheus-listen", "127.0.0.1:0", "--host", "job/algo-1", "--spool-dir", &home.path("spool")];

@@ -5,11 +5,14 @@
 //! Once unmapped, what the ticks need comes back with their first faults, and the rest is the kernel's to keep in its
 //! cache or to drop.
 //!
-//! Source: madvise(2), MADV_DONTNEED; Documentation/filesystems/proc.rst, "smaps".
+//! Source: madvise(2), MADV_COLD and MADV_DONTNEED; Documentation/filesystems/proc.rst, "smaps".
 
 use std::ops::Range;
 use std::path::Path;
+use std::ptr::NonNull;
 use std::time::Duration;
+
+use nix::sys::mman::{MmapAdvise, madvise};
 
 /// The first ticks are made by then.
 const SOON: Duration = Duration::from_secs(1);
@@ -70,14 +73,21 @@ fn path(rest: &str) -> Option<&Path> {
     rest.find('/').and_then(|at| rest.get(at..)).map(Path::new)
 }
 
+/// First the pages are marked as not used: unmapping one that was just used would make it an active page of the cache,
+/// which counts in a container's working set. A kernel that cannot (before Linux 5.4) is left alone.
+#[cfg(target_os = "linux")]
+const ADVICE: &[MmapAdvise] = &[MmapAdvise::MADV_COLD, MmapAdvise::MADV_DONTNEED];
+#[cfg(not(target_os = "linux"))]
+const ADVICE: &[MmapAdvise] = &[];
+
 #[expect(unsafe_code, reason = "no safe function says which pages a process does without")]
 fn give_back(code: &Range<usize>) -> nix::Result<()> {
-    use nix::sys::mman::{MmapAdvise, madvise};
-
-    let Some(start) = std::ptr::NonNull::new(std::ptr::with_exposed_provenance_mut(code.start)) else { return Ok(()) };
-    // SAFETY: these pages are a private mapping of a file that is never unmapped, and hold what the file holds: whoever
-    // touches one afterwards finds the same bytes.
-    unsafe { madvise(start, code.len(), MmapAdvise::MADV_DONTNEED) }
+    let Some(start) = NonNull::new(std::ptr::with_exposed_provenance_mut(code.start)) else { return Ok(()) };
+    ADVICE.iter().try_for_each(|advice| {
+        // SAFETY: these pages are a private mapping of a file that is never unmapped, and hold what the file holds:
+        // whoever touches one afterwards finds the same bytes.
+        unsafe { madvise(start, code.len(), *advice) }
+    })
 }
 
 #[cfg(test)]

@@ -305,9 +305,24 @@ mod tests {
         report.add_exporter(Kind::Hostgauge, "1.0");
         report.add(Figure::Idle, Kind::Hostgauge, 90.0);
         report.add(Figure::Scrape, Kind::Hostgauge, 25.5);
+        report.add(Figure::ScrapeGzip, Kind::Hostgauge, 30.5);
         let text = report.markdown();
         assert!(text.contains("| 90 | 90 | 1 | - | 1.5 x floor | - |"), "{text}");
-        assert!(text.contains("| 25.5 | 25.5 | 1 | - | 25 | no |"), "{text}");
+        assert!(text.contains("| 25.5 | 25.5 | 1 | - | 25 where the floor takes 11 (2.27 x) | - |"), "{text}");
+        assert!(text.contains("| 30.5 | 30.5 | 1 | - | 30 | no |"), "{text}");
+    }
+
+    #[test]
+    fn a_bar_in_microseconds_is_the_ratio_to_its_floor() {
+        for (value, met) in [(50.0, "yes"), (51.0, "no")] {
+            let mut report = Report::new();
+            report.add_exporter(Kind::Hostgauge, "1.0");
+            report.add_exporter(Kind::Floor, "1.0");
+            report.add(Figure::Scrape, Kind::Hostgauge, value);
+            report.add(Figure::Scrape, Kind::Floor, 22.0);
+            let row = format!("25 where the floor takes 11 (2.27 x) | {met} |");
+            assert!(report.markdown().contains(&row), "{}", report.markdown());
+        }
     }
 
     #[test]
