@@ -58,7 +58,8 @@ fn main() {
     let mean = means.iter().sum::<f64>() / means.len() as f64;
     if let Some(path) = std::env::args().nth(2) {
         let what = format!("bursts of 250 ms seen, of {trials}");
-        let row = bars::row("G13", &what, &seen.to_string(), &trials.to_string(), seen == trials, "bursts");
+        let row =
+            bars::row("G13", &what, &seen.to_string(), &trials.to_string(), bars::verdict(seen == trials), "bursts");
         bars::append(path.as_ref(), &row).expect("the file of bars");
     }
     println!("the mean of the same windows, which is what a counter's rate shows: {mean:.1} %");

@@ -128,7 +128,7 @@ fn resident(flags: &Flags, scratch: &Scratch, service: &mut Service) -> Result<(
     let Some(path) = &flags.bars else { return Ok(()) };
     let mb = most * 1024.0 / 1e6;
     let what = format!("most resident memory, MB, publishing over TLS with an outage of {} s", flags.outage);
-    bars::append(path, &bars::row("G7", &what, &format!("{mb:.1}"), "10", mb <= 10.0, "over_tls"))
+    bars::append(path, &bars::row("G7", &what, &format!("{mb:.1}"), "10", bars::verdict(mb <= 10.0), "over_tls"))
 }
 
 /// Agents side by side, so that whatever else runs meets all.
