@@ -284,6 +284,17 @@ fn another_cgroup_starts_anew_without_a_spike_and_no_counter_falls() {
 }
 
 #[test]
+fn a_process_that_is_moved_alive_is_followed_at_the_next_tick() {
+    let tree = Tree::v2();
+    tree.process(5, "job", "0::/slice/job\n");
+    let mut scoped = tree.scoped(&["pid:5"]);
+    good(&mut scoped).assert(&[(&MEMORY_USED, &[], 300_000.0)]);
+    tree.group_v2("slice/again", 900_000_000, 50_000, 0);
+    tree.write("proc/5/cgroup", "0::/slice/again\n");
+    good(&mut scoped).assert(&[(&MEMORY_USED, &[], 50_000.0)]);
+}
+
+#[test]
 fn what_the_cores_cannot_do_is_refused_and_counted() {
     let tree = Tree::v2();
     let mut scoped = tree.scoped(&["container"]);
