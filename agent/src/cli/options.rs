@@ -1,12 +1,14 @@
 //! The options: one table, from which the flag, the environment variable and the key of the file come.
 //!
-//! To add an option: a row here, a field in [`Values`].
+//! To add an option: a row here, a field in [`Values`] (`options/values.rs`).
+
+mod values;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hostgauge_collectors::{GpuProcesses, GpuSelection, GpuSumRule, Roots, Scope};
+use hostgauge_collectors::GpuSumRule;
 
 use crate::builder::INTERVALS;
 use crate::identity;
@@ -14,93 +16,7 @@ use crate::job_kind::JobKind;
 use crate::page::LONGEST_HISTORY;
 use crate::period::is_period;
 
-/// What the options amount to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Values {
-    pub host: Option<String>,
-    pub interval: Duration,
-    pub scopes: Vec<Scope>,
-    pub disk_paths: Vec<PathBuf>,
-    pub gpus: GpuSelection,
-    pub gpu_processes: GpuProcesses,
-    pub nvml_library: Option<PathBuf>,
-    pub gpu_sum: GpuSumRule,
-    pub listen: Option<SocketAddr>,
-    pub web_config: Option<PathBuf>,
-    pub history: Duration,
-    pub roots: Roots,
-    pub log_format: LogFormat,
-    pub shutdown_timeout: Duration,
-    pub podinfo: PathBuf,
-    pub endpoint_name: Option<String>,
-    pub variant_name: Option<String>,
-    pub cloudwatch: bool,
-    pub namespace: Option<String>,
-    pub period: Duration,
-    pub high_resolution: bool,
-    pub average: bool,
-    pub per_device: bool,
-    pub metrics: Vec<String>,
-    pub dry_run: bool,
-    pub spool_folder: Option<Spool>,
-    pub spool_max_bytes: u64,
-    pub emf: Option<Emf>,
-}
-
-/// Where data wait that could not be sent yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Spool {
-    Off,
-    Folder(PathBuf),
-}
-
-/// Where lines of the embedded metric format go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Emf {
-    Stdout,
-    File(PathBuf),
-}
-
-impl Default for Values {
-    fn default() -> Self {
-        Self {
-            host: None,
-            interval: Duration::ZERO,
-            scopes: Vec::new(),
-            disk_paths: Vec::new(),
-            gpus: GpuSelection::All,
-            gpu_processes: GpuProcesses::Off,
-            nvml_library: None,
-            gpu_sum: GpuSumRule::Strict,
-            listen: None,
-            web_config: None,
-            history: Duration::ZERO,
-            roots: Roots::default(),
-            log_format: LogFormat::Text,
-            shutdown_timeout: Duration::ZERO,
-            podinfo: PathBuf::new(),
-            endpoint_name: None,
-            variant_name: None,
-            cloudwatch: false,
-            namespace: None,
-            period: Duration::ZERO,
-            high_resolution: false,
-            average: false,
-            per_device: false,
-            metrics: Vec::new(),
-            dry_run: false,
-            spool_folder: None,
-            spool_max_bytes: 0,
-            emf: None,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LogFormat {
-    Text,
-    Json,
-}
+pub(super) use values::{Emf, LogFormat, Spool, Values};
 
 /// One option.
 #[derive(Debug)]
