@@ -1,121 +1,25 @@
 //! Delivery against a service of the tests' own, in a time that only moves when nothing else is to be done.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::Cell;
 use std::path::Path;
 
 use metrics::{Key, Level, Metadata, Recorder as _};
 use proptest::prelude::*;
 
 use super::*;
-use crate::datum::{Figures, Resolution};
+use crate::datum::Resolution;
 use crate::publication::{Labels, Published};
 use crate::windows::{Keep, Windows};
 
 mod ledger;
+mod service;
 mod time;
+
+use service::{Fake, Play, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Where every test's time begins: a full hour.
 const START: Duration = Duration::from_secs(1_800_000_000);
-
-/// What the service does with a request.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Play {
-    Accept,
-    Throttle,
-    /// No answer; not stored.
-    Away,
-    /// No answer; stored.
-    Lost,
-    /// As `Away`, after ten seconds.
-    Hang,
-    /// Stored; the answer comes after five seconds.
-    Slow,
-    Deny,
-    TooLarge,
-    /// Answers 400 whatever is in it.
-    Odd,
-}
-
-#[derive(Debug, Default)]
-struct World {
-    plays: VecDeque<Play>,
-    /// After the plays.
-    then: Option<Play>,
-    /// SampleCount (or the number of plain values) by series and start.
-    stored: BTreeMap<(String, u64, Resolution), f64>,
-    sizes: Vec<usize>,
-    /// Names that the service refuses, and whether it says which.
-    poison: Vec<String>,
-    names_members: bool,
-    times: Vec<Duration>,
-    starts: Vec<Vec<u64>>,
-    behind: Duration,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Fake(Rc<RefCell<World>>);
-
-impl Fake {
-    fn store(&self, data: &[Datum]) {
-        let mut world = self.0.borrow_mut();
-        for datum in data {
-            let count = match &datum.figures {
-                Figures::Value(_) => 1.0,
-                Figures::Distribution { statistics, .. } => statistics.count() as f64,
-            };
-            *world.stored.entry((datum.name.clone(), datum.start, datum.resolution)).or_default() += count;
-        }
-    }
-}
-
-impl Service for Fake {
-    async fn put(&self, _: &str, data: &[Datum]) -> Answer {
-        let play = {
-            let mut world = self.0.borrow_mut();
-            world.sizes.push(data.len());
-            world.times.push(elapsed());
-            world.starts.push(data.iter().map(|datum| datum.start).collect());
-            world.plays.pop_front().or(world.then).unwrap_or(Play::Accept)
-        };
-        if play == Play::Hang {
-            tokio::time::sleep(Duration::from_secs(10)).await;
-        }
-        let members: Vec<usize> = {
-            let world = self.0.borrow();
-            (0..data.len()).filter(|at| world.poison.contains(&data[*at].name)).collect()
-        };
-        let verdict = match play {
-            Play::Accept if !members.is_empty() => {
-                let members = if self.0.borrow().names_members { members } else { Vec::new() };
-                Verdict::Poisoned { members, code: "InvalidParameterValue".into(), message: "bad".into() }
-            }
-            Play::Accept | Play::Slow => {
-                self.store(data);
-                if play == Play::Slow {
-                    tokio::time::sleep(Duration::from_secs(5)).await;
-                }
-                Verdict::Accepted
-            }
-            Play::Lost => {
-                self.store(data);
-                Verdict::Unavailable { ambiguous: true, retry_after: None, what: "reset".into() }
-            }
-            Play::Throttle => Verdict::Throttled { retry_after: None },
-            Play::Away | Play::Hang => {
-                Verdict::Unavailable { ambiguous: play == Play::Hang, retry_after: None, what: "away".into() }
-            }
-            Play::Deny => {
-                Verdict::Denied { code: "ExpiredToken".into(), message: "expired".into(), remedy: "renew it".into() }
-            }
-            Play::TooLarge => Verdict::TooLarge,
-            Play::Odd => Verdict::Poisoned { members: Vec::new(), code: "What".into(), message: "what".into() },
-        };
-        let date = true_clock().checked_sub(self.0.borrow().behind);
-        Answer { verdict, date, uncompressed: 1000, sent: 100 }
-    }
-}
 
 thread_local! {
     /// When this test's time began, and how long after `START` that is.
