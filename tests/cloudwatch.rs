@@ -29,7 +29,7 @@ use support::cloudwatch::{
     wait_for_samples,
 };
 use support::procfs::Procfs;
-use support::wait::{SOON, wait_until, wall};
+use support::wait::{SOON, next_second, wait_for_room, wait_until, wall};
 
 const DOCUMENTED: [&str; 3] = ["CPUUtilization", "DiskUtilization", "MemoryUtilization"];
 /// A service that does not answer costs ten seconds a request: whoever takes less did not wait for it.
@@ -148,6 +148,7 @@ fn kinds_of_jobs_forms_and_names_are_as_asked_for() {
         (with(&["--cloudwatch-namespace", NAMESPACE]), arn, usual),
         (with(&["--cloudwatch-namespace", "Own/Name"]), None, |call| assert_eq!(call.namespace, "Own/Name")),
     ];
+    wait_for_room(10, 60);
     thread::scope(|scope| {
         for (args, variable, promise) in &kinds {
             scope.spawn(move || {
@@ -179,10 +180,8 @@ fn a_counter_is_published_as_its_increase() {
     let args = ["--procfs", procfs.path(), "--cloudwatch-metric", counter, "--interval", "100ms"];
     let agent = account.start(&[&args, &EACH_SECOND[..]].concat());
     agent.wait_for(SOON, "the first reading", |page| page.get(counter, &[]).filter(|seconds| *seconds == 15.0));
-    // An increase is that over the period before, so one must have ended; the first reading of all is in none.
-    agent.next_tick();
-    let second = wall().as_secs();
-    wait_until(SOON, "the next second", || if wall().as_secs() > second { Ok(()) } else { Err(String::new()) });
+    // An increase is that over the period before, so one must have ended.
+    next_second();
     agent.next_tick();
     procfs.cpu(&[(0, 1250, 100, 0, 0), (1, 600, 100, 0, 0)]);
     agent.wait_for(SOON, "the second reading", |page| page.get(counter, &[]).filter(|seconds| *seconds == 18.5));
@@ -417,6 +416,7 @@ fn a_proxy_is_asked_and_its_own_trouble_loses_nothing() {
                 assert!(log.contains(said) && log.contains("are sent again"), "{variable}: {log}");
                 let Ledger { taken, published, pending, dropped, ambiguous } = left;
                 assert_eq!((published, pending, dropped, ambiguous), (0, taken, 0, 0), "{variable}: {log}");
+                next_second();
                 let next = account.start(&EACH_SECOND);
                 account.wait_for("the backlog", |requests| requests.first().map(|_| ()));
                 let (log, ledger) = stop(next);

@@ -11,7 +11,7 @@ use hostgauge_cloudwatch_double::{Datum, StatisticSet};
 use metrics::Unit;
 
 use support::cloudwatch::Account;
-use support::wait::{SOON, wait_until, wall};
+use support::wait::{SOON, wait_for_room, wait_until};
 
 /// In the program's environment, which names the double: the test that it is started as does its work then.
 const PROGRAM: &str = "HOSTGAUGE_TEST_PROGRAM";
@@ -25,10 +25,7 @@ fn program() {
         builder.cloudwatch(CloudWatch { spool, ..CloudWatch::default() }).build().expect("it starts");
     wait_until(SOON, "windows are open", || hostgauge.is_ready().then_some(()).ok_or_else(|| hostgauge.page()));
     // What follows takes a moment: the window must not end in it.
-    wait_until(SOON, "no window's end", || match wall().as_secs() % 300 {
-        0..290 => Ok(()),
-        second => Err(format!("second {second} of 300")),
-    });
+    wait_for_room(10, 300);
     metrics::with_local_recorder(&recorder, || {
         metrics::describe_counter!("jobs_done_total", Unit::Count, "Jobs done.");
         metrics::describe_histogram!("job_seconds", Unit::Seconds, "How long a job took.");

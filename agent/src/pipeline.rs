@@ -204,7 +204,7 @@ mod tests {
                 let apart = ["hostgauge_gpu", catalogue::COLLECTOR_STUCK.name, catalogue::PAGE_CERTIFICATE_EXPIRY.name];
                 for row in rows.filter(|row| gpus || !apart.iter().any(|name| row.name.starts_with(name))) {
                     let mut value = || match row.unit {
-                        metrics::Unit::Percent => (next() * 1e8).round() / 1e6,
+                        metrics::Unit::Percent => (next() * 1e6).round() / 1e4,
                         metrics::Unit::Bytes => (next() * 64e6).round() * 4096.0,
                         metrics::Unit::Seconds => (next() * 1e8).round() / 1e2,
                         _ => 1.0,

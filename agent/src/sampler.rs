@@ -297,7 +297,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let mut samples = Vec::new();
         let mut schedule = Schedule::new(shared.interval, shared.clocks.now());
-        self.tick(&mut samples, true);
+        self.base_reading(&mut samples);
         loop {
             let rest = self.rest();
             let due = rest.map_or(schedule.next(), |rest| shared.clocks.now().mono + rest);
@@ -310,7 +310,7 @@ impl Worker {
                 shared.groups[self.index].done.store(now.mono.as_nanos() as u64, Ordering::Relaxed);
                 shared.groups[self.index].resting.store(false, Ordering::Relaxed);
                 schedule = Schedule::new(shared.interval, now);
-                self.tick(&mut samples, true);
+                self.base_reading(&mut samples);
                 continue;
             }
             let verdict = schedule.tick(now);
@@ -369,6 +369,13 @@ impl Worker {
             }
             running = self.shared.changed.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// What the first tick's rates are since. The levels that it has are samples like any other, and their window may end
+    /// before that tick.
+    fn base_reading(&mut self, samples: &mut Vec<Sample>) {
+        self.shared.advance(false);
+        self.tick(samples, true);
     }
 
     /// One reading of every collector, emitted at once.

@@ -5,6 +5,7 @@ use super::*;
 #[test]
 fn a_stop_sends_the_open_window() {
     let account = Account::open();
+    wait_for_room(10, 300);
     let agent = account.start(&["--cloudwatch-period", "5m"]);
     let begin = wall().as_millis() as u64;
     agent.wait_for(SOON, "a sample", |page| page.sum());
@@ -32,6 +33,7 @@ fn asked(request: &Request) -> PutMetricData {
 /// An agent that is told to stop while the service hangs.
 fn stopping_against_a_service_that_hangs(account: &Account, timeout: &str) -> Agent {
     account.double.script([Fault::Hang]);
+    wait_for_room(10, 300);
     let agent = account.start(&["--cloudwatch-period", "5m", "--shutdown-timeout", timeout]);
     agent.wait_for(SOON, "a sample", |page| page.sum());
     agent.next_tick();
@@ -93,6 +95,7 @@ fn a_stop_does_not_linger_for_a_service_that_was_away_before() {
     let start = |timeout| {
         let mut command = account.command(&[&EACH_SECOND[..], &["--shutdown-timeout", timeout]].concat());
         command.env("AWS_ENDPOINT_URL", format!("http://{nobody}"));
+        next_second();
         Agent::spawn(command)
     };
     // It leaves a backlog, which the next start tries to send at once.
@@ -107,6 +110,7 @@ fn a_stop_does_not_linger_for_a_service_that_was_away_before() {
     let ledger = Ledger::at_exit(&log);
     assert_eq!((ledger.pending, ledger.dropped, ledger.ambiguous), (ledger.taken, 0, 0), "{log}");
     // And it is all there.
+    next_second();
     let next = account.start(&EACH_SECOND);
     account.wait_for("the backlog", |requests| {
         let data = requests.iter().filter(|request| request.stored).map(|request| asked(request).metric_data.len());

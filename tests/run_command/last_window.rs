@@ -7,10 +7,12 @@ use crate::both::{Running, kill};
 use crate::support::agent::run;
 use crate::support::cloudwatch::{Account, HOST, NAMESPACE, datum};
 use crate::support::publishing::Reserved;
+use crate::support::wait::wait_for_room;
 
 #[test]
 fn the_open_window_is_published() {
     let account = Account::open();
+    wait_for_room(10, 300);
     let mut command = account.command(&["run", "--cloudwatch-period", "5m", "--", "sh", "-c", "sleep 4; exit 6"]);
     let ended = run(&mut command, "");
     assert_eq!((ended.status.code(), ended.stdout.as_str(), ended.stderr.as_str()), (Some(6), "", ""));
@@ -26,6 +28,7 @@ fn the_open_window_is_published() {
 #[test]
 fn a_program_that_is_asked_to_end_is_measured_to_its_end() {
     let account = Account::open();
+    wait_for_room(10, 300);
     let program = "trap 'sleep 3; exit 6' TERM; echo ready; while :; do sleep 0.1; done";
     let mut running = Running::spawn(account.command(&["run", "--cloudwatch-period", "5m", "--", "sh", "-c", program]));
     running.wait_for("ready");
@@ -41,6 +44,7 @@ fn a_program_that_is_asked_to_end_is_measured_to_its_end() {
 fn while_cloudwatch_is_away_it_waits_on_disk_and_the_program_has_its_exit_code() {
     let away = Reserved::new();
     let account = Account::open();
+    wait_for_room(20, 300);
     let mut command = account.command(&[
         "run",
         "--cloudwatch-period",

@@ -24,3 +24,18 @@ pub(crate) fn wait_until<T>(patience: Duration, what: &str, mut ready: impl FnMu
 pub(crate) fn wall() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970")
 }
+
+/// Waits for a second in which no agent that was there before has measured. Two that stop and start within one each have
+/// a part of its window, and both parts are published.
+pub(crate) fn next_second() {
+    let second = wall().as_secs();
+    wait_until(SOON, "the next second", || if wall().as_secs() > second { Ok(()) } else { Err(String::new()) });
+}
+
+/// Waits until so many seconds are left of the present window of this period: what follows is all in one.
+pub(crate) fn wait_for_room(seconds: u64, period: u64) {
+    wait_until(SOON + Duration::from_secs(seconds), "the next window", || match period - wall().as_secs() % period {
+        left if left > seconds => Ok(()),
+        left => Err(format!("{left} of {period} seconds are left")),
+    });
+}

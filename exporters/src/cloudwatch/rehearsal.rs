@@ -22,7 +22,7 @@ pub enum Rehearsed {
         /// Bytes of its body as it would be sent: compressed where the SDK does so.
         sent_bytes: u64,
     },
-    /// What requests like those of the period before would cost.
+    /// What requests like those of the period before would cost; again where more series come.
     Price(Estimate),
 }
 
@@ -43,8 +43,8 @@ struct Period {
     start: u64,
     series: u64,
     requests: u64,
-    /// The price is shown once.
-    priced: bool,
+    /// Of so many series the price was shown.
+    priced: u64,
 }
 
 impl Rehearsal {
@@ -64,8 +64,8 @@ impl Rehearsal {
     }
 
     fn price(&self, period: &mut Period) {
-        if period.requests > 0 && !period.priced {
-            period.priced = true;
+        if period.series > period.priced {
+            period.priced = period.series;
             (self.show)(Rehearsed::Price(price::estimate(period.series, period.requests as f64, self.spread)));
         }
     }
@@ -94,5 +94,44 @@ impl Service for Rehearsal {
 impl Service for Client {
     async fn put(&self, namespace: &str, data: &[Datum]) -> Answer {
         Client::put(self, namespace, data).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::datum::{Figures, Resolution};
+
+    fn data(start: u64, series: usize) -> Vec<Datum> {
+        let datum = |number| Datum {
+            name: format!("series-{number}"),
+            dimensions: Vec::new(),
+            start,
+            resolution: Resolution::Minute,
+            unit: "None".into(),
+            figures: Figures::Value(1.0),
+            periods: 1,
+        };
+        (0..series).map(datum).collect()
+    }
+
+    #[test]
+    fn a_price_is_told_once_and_anew_where_more_series_come() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let theirs = Arc::clone(&told);
+        let show = move |rehearsed| {
+            if let Rehearsed::Price(estimate) = rehearsed {
+                theirs.lock().expect("no panic").push((estimate.series, estimate.requests_per_minute));
+            }
+        };
+        let rehearsal = Rehearsal::new(Box::new(show), Duration::from_secs(60));
+        // It began just before a period's end, so that the first one has hardly anything; later a device comes and goes.
+        for (start, requests) in [(1, &[1][..]), (2, &[3]), (3, &[3]), (4, &[3, 2]), (5, &[3]), (6, &[3])] {
+            requests.iter().for_each(|series| rehearsal.count(&data(start, *series)));
+        }
+        drop(rehearsal);
+        assert_eq!(*told.lock().expect("no panic"), [(1, 1.0), (3, 1.0), (5, 2.0)]);
     }
 }
