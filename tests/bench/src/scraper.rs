@@ -1,4 +1,5 @@
-//! A keep-alive HTTP/1.1 client that asks as Prometheus asks.
+//! An HTTP client that asks as Prometheus asks, over one connection for as long as the server keeps it: one that speaks
+//! HTTP/1.0 ends it with each answer.
 
 use std::{
     io::{Read, Write},
@@ -9,7 +10,9 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct Scraper {
-    stream: TcpStream,
+    address: SocketAddr,
+    /// `None` once the server has ended it with an answer.
+    stream: Option<TcpStream>,
     request: String,
     /// Received and not yet part of an answer.
     input: Vec<u8>,
@@ -19,23 +22,18 @@ pub struct Scraper {
 pub struct Page {
     pub status: u16,
     pub gzip: bool,
+    /// Whether the server takes another request over the same connection.
+    kept: bool,
     /// Still packed if `gzip`.
     pub body: Vec<u8>,
 }
 
 impl Scraper {
     pub fn connect(address: SocketAddr, gzip: bool) -> Result<Self, String> {
-        let open = || {
-            let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        };
-        let stream = open().map_err(|e: std::io::Error| format!("connect {address}: {e}"))?;
         let encoding = if gzip { "Accept-Encoding: gzip\r\n" } else { "" };
         Ok(Self {
-            stream,
+            address,
+            stream: Some(open(address)?),
             request: format!(
                 "GET /metrics HTTP/1.1\r\nHost: {address}\r\nUser-Agent: Prometheus/2.42.0\r\n\
                  Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1\r\n\
@@ -47,23 +45,36 @@ impl Scraper {
 
     pub fn scrape(&mut self) -> Result<Page, String> {
         let fail = |what: &str, e: std::io::Error| format!("scrape: {what}: {e}");
-        self.stream.write_all(self.request.as_bytes()).map_err(|e| fail("sending", e))?;
+        let mut stream = self.stream.take().map_or_else(|| open(self.address), Ok)?;
+        stream.write_all(self.request.as_bytes()).map_err(|e| fail("sending", e))?;
         let mut part = [0; 64 * 1024];
         loop {
             if let Some((page, used)) = response(&self.input)? {
                 self.input.drain(..used);
+                self.stream = page.kept.then_some(stream);
                 return match page.status {
                     200 => Ok(page),
                     other => Err(format!("scrape: status {other}")),
                 };
             }
-            match self.stream.read(&mut part) {
+            match stream.read(&mut part) {
                 Ok(0) => return Err("scrape: closed before the page was complete".into()),
                 Ok(n) => self.input.extend_from_slice(&part[..n]),
                 Err(e) => return Err(fail("receiving", e)),
             }
         }
     }
+}
+
+fn open(address: SocketAddr) -> Result<TcpStream, String> {
+    let open = || {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    };
+    open().map_err(|e: std::io::Error| format!("connect {address}: {e}"))
 }
 
 impl Page {
@@ -89,7 +100,7 @@ fn response(input: &[u8]) -> Result<Option<(Page, usize)>, String> {
         Body::Chunked => dechunk(&input[start..])?,
     };
     Ok(body.map(|(body, used)| {
-        let page = Page { status: head.status, gzip: head.gzip, body };
+        let page = Page { status: head.status, gzip: head.gzip, kept: head.kept, body };
         (page, start + used)
     }))
 }
@@ -97,6 +108,7 @@ fn response(input: &[u8]) -> Result<Option<(Page, usize)>, String> {
 struct Head {
     status: u16,
     gzip: bool,
+    kept: bool,
     body: Body,
 }
 
@@ -110,14 +122,16 @@ impl Head {
         let text = std::str::from_utf8(head).map_err(|_| "scrape: the head is not text")?;
         let mut lines = text.split("\r\n");
         let first = lines.next().unwrap_or_default();
-        let status = first
-            .strip_prefix("HTTP/1.1 ")
+        let mut kept = first.starts_with("HTTP/1.1 ");
+        let status = first.strip_prefix("HTTP/1.1 ").or_else(|| first.strip_prefix("HTTP/1.0 "));
+        let status = status
             .and_then(|rest| rest.get(..3)?.parse().ok())
-            .ok_or_else(|| format!("scrape: expected an HTTP/1.1 status line, got {first:?}"))?;
+            .ok_or_else(|| format!("scrape: expected a status line of HTTP/1.1 or 1.0, got {first:?}"))?;
         let (mut gzip, mut body) = (false, None);
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
+                "connection" if value.eq_ignore_ascii_case("close") => kept = false,
                 "content-encoding" => gzip = value.eq_ignore_ascii_case("gzip"),
                 "transfer-encoding" if value.eq_ignore_ascii_case("chunked") => body = Some(Body::Chunked),
                 "content-length" if body.is_none() => body = value.parse().ok().map(Body::Length),
@@ -125,7 +139,7 @@ impl Head {
             }
         }
         let body = body.ok_or("scrape: neither Content-Length nor chunks")?;
-        Ok(Self { status, gzip, body })
+        Ok(Self { status, gzip, kept, body })
     }
 }
 
@@ -178,6 +192,15 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_ends_is_known_to() {
+        for (head, kept) in
+            [("HTTP/1.1 200 OK", true), ("HTTP/1.0 200 OK", false), ("HTTP/1.1 200 OK\r\nConnection: close", false)]
+        {
+            assert_eq!(whole(&format!("{head}\r\nContent-Length: 2\r\n\r\nab")).kept, kept, "{head}");
+        }
+    }
+
+    #[test]
     fn chunks_are_joined() {
         let page = whole(
             "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -202,7 +225,7 @@ mod tests {
     #[test]
     fn comments_and_blank_lines_are_no_series() {
         let body = b"# HELP a b\na{x=\"#\"} 1\n\nb 2\n# EOF\n".to_vec();
-        let page = Page { status: 200, gzip: false, body };
+        let page = Page { status: 200, gzip: false, kept: true, body };
         assert_eq!(page.series(), 2);
         assert!(page.contains("x=\"#\"") && !page.contains("c"));
     }
