@@ -11,10 +11,11 @@ cargo run --release -p hostgauge-bench -- [OPTIONS]
   --quick            one short round, under 90 s: a smoke test, too noisy to quote
   --only G1,G3       only these figures
   --hostgauge PATH   the binary to measure [default: target/release/hostgauge]
+  --prometheus-only  that binary is the build for Prometheus only, which has a bar of its own in G14
   --python PATH      a Python with psutil and prometheus_client, for that peer [default: none]
   --summary FILE     also writes one table of all figures, as README has it
   --bars FILE        also appends a row for each bar
-  --rounds N         rounds of G1, G3 and G6, floor and hostgauge in turn [default: 3]
+  --rounds N         rounds of G1 to G6, floor and hostgauge in turn [default: 3]
 ";
 
 pub struct Flags {
@@ -22,6 +23,7 @@ pub struct Flags {
     /// Empty: every figure.
     pub only: Vec<&'static str>,
     pub hostgauge: PathBuf,
+    pub prometheus_only: bool,
     pub rounds: usize,
     pub python: Option<PathBuf>,
     pub summary: Option<PathBuf>,
@@ -32,7 +34,7 @@ impl Flags {
     /// `None` when help was asked for.
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-        let mut quick = false;
+        let (mut quick, mut prometheus_only) = (false, false);
         let mut only = Vec::new();
         let mut hostgauge = PathBuf::from(root).join("target/release/hostgauge");
         let mut rounds = None;
@@ -43,6 +45,7 @@ impl Flags {
             match flag.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--quick" => quick = true,
+                "--prometheus-only" => prometheus_only = true,
                 "--only" => {
                     for id in value("figures, such as G1,G3")?.split(',') {
                         let known = IDS.iter().find(|known| known.eq_ignore_ascii_case(id));
@@ -66,7 +69,7 @@ impl Flags {
             }
         }
         let rounds = rounds.unwrap_or(if quick { 1 } else { 3 });
-        Ok(Some(Self { quick, only, hostgauge, rounds, python, summary, bars }))
+        Ok(Some(Self { quick, only, hostgauge, prometheus_only, rounds, python, summary, bars }))
     }
 
     pub fn wants(&self, id: &str) -> bool {

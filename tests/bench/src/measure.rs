@@ -60,10 +60,10 @@ impl<'a> Bench<'a> {
             report.add_exporter(exporter.kind, &exporter.version);
             // A script's size says nothing.
             if self.flags.wants("G14") && exporter.kind != Kind::Psutil {
-                self.noted(exporter, report, |report| size(exporter, report));
+                self.noted(exporter, report, |report| self.size(exporter, report));
             }
         }
-        let (each, once) = (self.wants_any(&["G1", "G3", "G6"]), self.wants_any(&["G4", "G9", "G10"]));
+        let (each, once) = (self.wants_any(&["G1", "G3", "G4", "G6"]), self.wants_any(&["G9", "G10"]));
         let rounds = match (each, once) {
             (true, _) => self.flags.rounds,
             (false, true) => 1,
@@ -86,10 +86,14 @@ impl<'a> Bench<'a> {
                 Err(error) => report.note(format!("no G2: {error}")),
             }
         }
-        if self.wants_any(&["G5", "G9"]) {
+        let rounds = match (self.flags.wants("G5"), self.flags.wants("G9")) {
+            (true, _) => self.flags.rounds,
+            (false, traced) => usize::from(traced),
+        };
+        for round in 1..=rounds {
             for exporter in exporters.iter().filter(|exporter| exporter.runs_at_10_hz()) {
-                eprintln!("10 Hz: {}", exporter.kind.name());
-                self.noted(exporter, report, |report| self.at_10_hz(exporter, report));
+                eprintln!("10 Hz, round {round} of {rounds}: {}", exporter.kind.name());
+                self.noted(exporter, report, |report| self.at_10_hz(exporter, round == rounds, report));
             }
         }
     }
@@ -143,12 +147,12 @@ impl<'a> Bench<'a> {
                 add(Figure::ScrapeGzip, us / f64::from(SCRAPES));
             }
         }
-        if !last {
-            return Ok(());
-        }
         if self.flags.wants("G4") {
             let us = target.cpu_during(|| paced(&target, self.paced))?;
             add(Figure::Paced, us / f64::from(self.paced));
+        }
+        if !last {
+            return Ok(());
         }
         if let (true, Ok(strace)) = (self.flags.wants("G9"), &self.strace) {
             let per_second = self.calls_a_second(strace, &target)?;
@@ -233,7 +237,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    fn at_10_hz(&self, exporter: &Exporter, report: &mut Report) -> Result<(), String> {
+    fn at_10_hz(&self, exporter: &Exporter, last: bool, report: &mut Report) -> Result<(), String> {
         let target = self.started(exporter, TENTH)?;
         if self.flags.wants("G5") {
             let us = target.cpu_during(|| {
@@ -244,7 +248,7 @@ impl<'a> Bench<'a> {
             })?;
             report.add(Figure::At10Hz, exporter.kind, us / self.at_10_hz.as_secs_f64());
         }
-        if let (true, Ok(strace)) = (self.flags.wants("G9"), &self.strace) {
+        if let (true, Ok(strace)) = (last && self.flags.wants("G9"), &self.strace) {
             let per_second = self.calls_a_second(strace, &target)?;
             report.add(Figure::CallsPerSample, exporter.kind, per_second / 10.0);
         }
@@ -258,13 +262,15 @@ impl<'a> Bench<'a> {
         })?;
         Ok(calls / time.as_secs_f64())
     }
-}
 
-fn size(exporter: &Exporter, report: &mut Report) -> Result<(), String> {
-    let path = exporter.program.display();
-    let bytes = fs::metadata(&exporter.program).map_err(|e| format!("{path}: {e}"))?.len();
-    report.add(Figure::Size, exporter.kind, bytes as f64 / 1e6);
-    Ok(())
+    fn size(&self, exporter: &Exporter, report: &mut Report) -> Result<(), String> {
+        let path = exporter.program.display();
+        let bytes = fs::metadata(&exporter.program).map_err(|e| format!("{path}: {e}"))?.len();
+        let of_all = exporter.kind == Kind::Hostgauge && !self.flags.prometheus_only;
+        let figure = if of_all { Figure::SizeOfAll } else { Figure::Size };
+        report.add(figure, exporter.kind, bytes as f64 / 1e6);
+        Ok(())
+    }
 }
 
 /// Pages of a binary just built and not yet on disk would count as its private dirty memory.

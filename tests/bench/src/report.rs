@@ -27,6 +27,7 @@ pub enum Figure {
     Bytes,
     BytesGzip,
     Series,
+    SizeOfAll,
     Size,
 }
 
@@ -42,7 +43,7 @@ enum Bar {
 use Bar::{AtMost, Nothing, TimesFloor, WhereFloorTakes};
 
 /// In the order of printing. The bars are hostgauge's; a peer has none.
-const TABLES: [(Figure, &str, Bar); 20] = [
+const TABLES: [(Figure, &str, Bar); 21] = [
     (Figure::Idle, "G1: CPU at 1 Hz without scrapes, us/s", TimesFloor(1.5)),
     (Figure::Container, "G2: the same of its container, us/s; the floor reads the least", TimesFloor(1.5)),
     (Figure::ContainerSameFiles, "G2: the same, us/s; the floor reads the same files", TimesFloor(1.5)),
@@ -64,13 +65,14 @@ const TABLES: [(Figure, &str, Bar); 20] = [
     (Figure::PrivateDirty, "G6: private dirty memory, MB", AtMost(1.0)),
     (Figure::Pss, "G6: proportional memory (PSS), MB", Nothing),
     (Figure::Threads, "G6: threads", Nothing),
-    (Figure::CallsPerSample, "G9: system calls per sample, at 10 Hz", AtMost(5.0)),
-    (Figure::CallsPerScrape, "G9: system calls per keep-alive scrape", AtMost(4.0)),
+    (Figure::CallsPerSample, "G9: system calls per sample, at 10 Hz", Nothing), // by the clock: a tick more or less
+    (Figure::CallsPerScrape, "G9: system calls per keep-alive scrape", Nothing),
     (Figure::CallsIdle, "G9: system calls per second, at 1 Hz without scrapes", Nothing),
     (Figure::Bytes, "G10: bytes of the page", AtMost(6000.0)),
     (Figure::BytesGzip, "G10: bytes of the page with gzip", AtMost(1000.0)),
     (Figure::Series, "G10: series on the page", Nothing),
-    (Figure::Size, "G14: binary, MB (bar 2.5 when built for Prometheus only)", AtMost(9.0)),
+    (Figure::SizeOfAll, "G14: binary with everything, MB", AtMost(9.0)),
+    (Figure::Size, "G14: binary for Prometheus only, MB", AtMost(2.5)),
 ];
 
 pub struct Report {
