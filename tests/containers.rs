@@ -110,8 +110,14 @@ fn the_figures_inside_a_container_are_its_own() {
     let charged = number(&memory.join("memory.usage_in_bytes"));
     let working_set = charged - row(&memory.join("memory.stat"), "total_inactive_file");
     println!("page cache: {charged} bytes charged, {} in use; the kernel's {working_set}", value(USED));
-    assert!((value(USED) - working_set).abs() < 1e6 && charged > 100e6, "{working_set} of {charged}");
-    assert!(value("hostgauge_memory_utilization_percent") < 20.0, "page cache is not in use: {}", page.text);
+    // How much of what was written is active is the kernel's choice: where it looks for memory it activates dirty pages.
+    assert!((value(USED) - working_set).abs() < 1e6, "{working_set} of {charged}");
+    assert!(
+        charged - working_set > 30e6,
+        "the container has page cache that is not in use: {working_set} of {charged}"
+    );
+    let percent = 100.0 * value(USED) / f64::from(128 << 20);
+    assert!((value("hostgauge_memory_utilization_percent") - percent).abs() < 0.001, "{percent}: {}", page.text);
     assert!(page.get("hostgauge_disk_utilization_percent", &[]).is_some());
 }
 
