@@ -60,7 +60,7 @@ pub(super) fn load(path: Option<&Path>) -> Result<Box<dyn Driver>, LoadError> {
     // Looked for before the wrapper does, and held until it holds the library itself.
     // SAFETY: what a library does when it is loaded is its maker's business, as for every load of NVML.
     let held = unsafe { libloading::Library::new(name) };
-    held.map_err(|error| LoadError::Library(words(&NvmlError::from(error)))).and_then(|_held| init(name))
+    held.map_err(|error| LoadError::Library(words(&error))).and_then(|_held| init(name))
 }
 
 /// By itself, since the wrapper's table of functions goes over the stack by value, several times: 40 kB that a machine
@@ -79,11 +79,12 @@ fn name_of(path: Option<&Path>) -> &OsStr {
     path.map_or(OsStr::new(LIBRARY), Path::as_os_str)
 }
 
-/// The error with what it stems from: the loader's own words stand there.
+/// The error with what it stems from, unless it says so itself: the loader's own words must stand there.
 fn words(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
+    let said = error.to_string();
+    match error.source().map(ToString::to_string) {
+        Some(source) if !said.contains(&source) => format!("{said}: {source}"),
+        _ => said,
     }
 }
 
