@@ -194,6 +194,24 @@ fn a_counter_is_published_as_its_increase() {
     assert_eq!(sum, 3.5, "{increases:?} {log}");
 }
 
+/// At one tick a second the base reading and the first tick lie in different seconds, so the base is of a window before.
+#[test]
+fn what_a_counter_grew_by_before_the_first_tick_is_published() {
+    let (account, procfs) = (Account::open(), Procfs::copy_of("two-cores"));
+    procfs.cpu(&[(0, 1000, 0, 0, 0), (1, 500, 0, 0, 0)]);
+    let counter = "hostgauge_cpu_seconds_total";
+    let args = ["--procfs", procfs.path(), "--cloudwatch-metric", counter, "--interval", "1s"];
+    let agent = account.start(&[&args, &EACH_SECOND[..]].concat());
+    agent.wait_for(SOON, "the base reading", |page| page.get(counter, &[]).filter(|seconds| *seconds == 15.0));
+    procfs.cpu(&[(0, 1250, 100, 0, 0), (1, 600, 100, 0, 0)]);
+    agent.wait_for(SOON, "the first tick", |page| page.get(counter, &[]).filter(|seconds| *seconds == 18.5));
+    let (log, _) = stop(agent);
+    let calls = account.stored();
+    let increases = calls.iter().flat_map(|call| &call.metric_data).filter(|datum| datum.metric_name == counter);
+    let sum: f64 = increases.map(|datum| datum.value.expect("a plain value")).sum();
+    assert_eq!(sum, 3.5, "{log}");
+}
+
 const KEYS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 fn without<'a>(command: &'a mut Command, variables: &[&str]) -> &'a mut Command {

@@ -177,7 +177,9 @@ fn without_a_driver_or_with_gpus_none_nothing_of_gpus_stands_on_the_page() {
         sleep(Duration::from_secs(4));
         let page = agent.scrape();
         assert!(!page.text.contains("gpu"), "{}", page.text);
-        assert_eq!(agent.log().matches("no GPU is measured").count(), usize::from(args.is_empty()), "{}", agent.log());
+        for words in ["no GPU is measured", "cannot open shared object file"] {
+            assert_eq!(agent.log().matches(words).count(), usize::from(args.is_empty()), "{words}: {}", agent.log());
+        }
     }
 }
 

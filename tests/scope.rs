@@ -91,6 +91,7 @@ fn half_a_core_and_page_cache_read_as_the_kernel_counts_them() {
     let working_set = charged - group.row("memory", "memory.stat", "total_inactive_file");
     assert!((value("hostgauge_memory_charged_bytes") - charged).abs() < 1e6, "{charged}");
     assert!((value("hostgauge_memory_used_bytes") - working_set).abs() < 1e6, "{working_set}");
+    assert!(value("hostgauge_memory_charged_bytes") > 30e6);
     // How much of the cache is active meanwhile is the kernel's choice.
     assert!(charged - working_set > 10e6, "the group has page cache that is not in use: {working_set} of {charged}");
     let percent = 100.0 * value("hostgauge_memory_used_bytes") / 67_108_864.0;

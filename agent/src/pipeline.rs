@@ -251,8 +251,8 @@ mod tests {
         let size = |encoding| page.get(Format::Text, encoding).len();
         let (plain, gzip) = (size(Encoding::Identity), size(Encoding::Gzip));
         println!("bytes on the page of two cores: {plain}, gzip {gzip}");
-        assert!(plain <= 6000, "{plain} bytes");
-        assert!(gzip <= 1100, "{gzip} bytes of gzip");
+        assert!(plain <= 5600, "{plain} bytes");
+        assert!(gzip <= 1050, "{gzip} bytes of gzip");
     }
 
     #[test]
