@@ -4,14 +4,15 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::Instant;
 
 use serde_json::Value;
 use support::agent::{BINARY, Ended, hostgauge, run};
+use support::compared::{Compared, Memory};
 use support::container::{Container, Running, USUAL};
+use support::group::Cgroup;
 use support::kernel;
 use support::rootfs::RootFs;
 use support::siblings::{MATRIX, ONCE};
@@ -26,35 +27,6 @@ const AGENT: [&str; 3] = ["hostgauge", "--prometheus-listen", "127.0.0.1:0"];
 
 /// Nothing but the scope is of interest.
 const QUIET: [&str; 4] = ["--gpus", "none", "--host", "x"];
-
-fn number(path: &Path) -> f64 {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.trim().parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn row(path: &Path, name: &str) -> f64 {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let row = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    row.unwrap_or_else(|| panic!("{}: no {name}", path.display())).parse().expect("a number")
-}
-
-/// Where a container's files of a controller of cgroup version 1 are.
-fn folder(controller: &str, path: &str) -> PathBuf {
-    Path::new("/sys/fs/cgroup").join(controller).join(path.trim_start_matches('/'))
-}
-
-/// A container's CPU over the same ten seconds: the kernel's, and the agent's mean, in percent.
-fn compared(agent: &Agent, path: &str) -> [f64; 2] {
-    let counter = folder("cpuacct", path).join("cpuacct.usage");
-    let kernel = || (Instant::now(), number(&counter) / 1e9);
-    agent.wait_for(SOON, "a percentage", |page| page.get(CPU, &[]));
-    agent.next_tick();
-    let (start, before) = kernel();
-    let pages: Vec<Page> = (0..10).map(|_| agent.next_tick()).collect();
-    let (end, after) = kernel();
-    let of_agent = pages.iter().map(|page| page.value(CPU, &[])).sum::<f64>() / 10.0;
-    [100.0 * (after - before) / (end - start).as_secs_f64(), of_agent]
-}
 
 #[test]
 fn every_load_reads_as_the_kernel_counts_it() {
@@ -78,10 +50,11 @@ fn every_load_reads_as_the_kernel_counts_it() {
     thread::scope(|scope| {
         for (load, path, cores, _, agent) in &running {
             scope.spawn(move || {
-                let [of_kernel, of_agent] = compared(agent, path);
-                println!("| {load} | {of_kernel:.2} | {of_agent:.2} | {:+.2} |", of_agent - of_kernel);
-                // One point of a core over ten seconds. On a busy machine a load may be far from its quota.
-                assert!((of_agent - of_kernel).abs() <= 1.0 && of_kernel > 2.0, "{load}: {of_agent} and {of_kernel}");
+                let cpu = Compared::over(10, agent, &Cgroup::at(path));
+                println!("| {load} | {cpu} |");
+                cpu.assert_within(1.0);
+                // On a busy machine a load may be far from its quota.
+                assert!(cpu.kernel > 2.0, "{load}: {cpu}");
                 assert_eq!(agent.scrape().value("hostgauge_cpu_limit_cores", &[]), *cores, "{load}");
             });
         }
@@ -91,31 +64,25 @@ fn every_load_reads_as_the_kernel_counts_it() {
 #[test]
 fn the_figures_inside_a_container_are_its_own() {
     let root = RootFs::new();
-    let script = "dd if=/dev/zero of=/tmp/file bs=1M count=100 2>/dev/null; while :; do :; done & exec \"$@\"";
+    let script = "while :; do :; done & exec \"$@\"";
     let command = [&["sh", "-c", script, "sh"][..], &AGENT].concat();
     let container = Container::new("inside", &root, &command).memory(128 << 20).cpu(50);
-    let path = container.cgroup();
+    let group = Cgroup::at(&container.cgroup());
     let (agent, _running) = container.agent();
     assert!(agent.log().contains("of this container"), "{}", agent.log());
-    let [of_kernel, of_agent] = compared(&agent, &path);
-    println!("| runc, quota of 50 %, from inside | {of_kernel:.2} | {of_agent:.2} | {:+.2} |", of_agent - of_kernel);
-    assert!((of_agent - of_kernel).abs() <= 1.0 && of_kernel > 5.0, "{of_agent} and {of_kernel}");
+    let cpu = Compared::over(10, &agent, &group);
+    println!("| runc, quota of 50 %, from inside | {cpu} |");
+    cpu.assert_within(1.0);
+    assert!(cpu.kernel > 5.0, "{cpu}");
 
-    let page = agent.next_tick();
+    let memory = Memory::with_cache(&agent, &group, 60);
+    let Memory { page, charged, working_set, .. } = &memory;
+    println!("page cache: {charged} bytes charged, {working_set} in use; the agent's {}", page.value(USED, &[]));
     let value = |name: &str| page.value(name, &[]);
     assert_eq!(value("hostgauge_cpu_limit_cores"), 0.5);
     assert!((value("hostgauge_cpu_utilization_normalized_percent") - 2.0 * value(CPU)).abs() < 0.001);
     assert_eq!(value("hostgauge_memory_limit_bytes"), f64::from(128 << 20));
-    let memory = folder("memory", &path);
-    let charged = number(&memory.join("memory.usage_in_bytes"));
-    let working_set = charged - row(&memory.join("memory.stat"), "total_inactive_file");
-    println!("page cache: {charged} bytes charged, {} in use; the kernel's {working_set}", value(USED));
-    // How much of what was written is active is the kernel's choice: where it looks for memory it activates dirty pages.
-    assert!((value(USED) - working_set).abs() < 1e6 && charged > 100e6, "{working_set} of {charged}");
-    assert!(
-        charged - working_set > 30e6,
-        "the container has page cache that is not in use: {working_set} of {charged}"
-    );
+    assert!((value(USED) - working_set).abs() < 1e6 && *charged > 30e6, "{working_set} of {charged}");
     let percent = 100.0 * value(USED) / f64::from(128 << 20);
     assert!((value("hostgauge_memory_utilization_percent") - percent).abs() < 0.001, "{percent}: {}", page.text);
     assert!(page.get("hostgauge_disk_utilization_percent", &[]).is_some());

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use support::agent::{BINARY, clean, hostgauge, run};
+use support::compared::Compared;
 use support::group::Group;
 use support::task::{LIMIT, Mood, PROXY_USED, SERVER_USED, Task};
 use support::wait::SOON;
@@ -25,11 +26,6 @@ struct Pod {
     containers: Vec<Group>,
     parents: Vec<Group>,
     uid: String,
-}
-
-/// The id of a container.
-fn id(of: char) -> String {
-    of.to_string().repeat(64)
 }
 
 impl Pod {
@@ -53,8 +49,13 @@ impl Pod {
         &self.parents[0]
     }
 
+    /// The id of a container: no other pod's, as the agent finds a container's processes by it.
+    fn id(&self, of: char) -> String {
+        format!("{}{}", of.to_string().repeat(32), self.uid.replace('-', ""))
+    }
+
     fn container(&mut self, of: char) -> &Group {
-        let group = Group::make(&format!("{}/{}", self.group().path, id(of))).expect("as the pod");
+        let group = Group::make(&format!("{}/{}", self.group().path, self.id(of))).expect("as the pod");
         self.containers.push(group);
         self.containers.last().expect("just made")
     }
@@ -89,42 +90,36 @@ fn a_pod_of_this_machine_reads_as_the_kernel_counts_its_containers() {
     let _pause = pod.pause(folder.path());
     let load = pod.container('a').run("while :; do :; done");
     let _idle = pod.container('b').run("exec sleep 1000");
-    let counter = pod.container('d').folder("cpuacct");
-    drop(pod.containers.pop());
     let agent = Agent::start(&["--scope", &pod.scope()]);
-    agent.wait_for(SOON, "a percentage", |page| page.get(CPU, &[]));
 
     // The pod's own group counts all of its containers, and the pause container does nothing.
-    let counter = counter.parent().expect("the pod").join("cpuacct.usage");
-    let kernel = || {
-        let text = fs::read_to_string(&counter).expect("the kernel's");
-        (Instant::now(), text.trim().parse::<f64>().expect("a number") / 1e9)
-    };
-    agent.next_tick();
-    let (start, before) = kernel();
-    let pages: Vec<Page> = (0..5).map(|_| agent.next_tick()).collect();
-    let (end, after) = kernel();
-    let of_kernel = 100.0 * (after - before) / (end - start).as_secs_f64();
-    let of_agent = pages.iter().map(|page| page.value(CPU, &[])).sum::<f64>() / 5.0;
-    println!("CPU: agent {of_agent:.2} %, kernel {of_kernel:.2} %");
-    assert!((of_agent - of_kernel).abs() <= 2.0 && of_kernel > 5.0, "{of_agent} and {of_kernel}");
+    let cpu = Compared::over(5, &agent, pod.group());
+    println!("CPU: kernel, agent, difference: {cpu}");
+    cpu.assert_within(2.0);
+    assert!(cpu.kernel > 5.0, "{cpu}");
 
-    let page = &pages[4];
-    let path = |of| format!("path=\"{}/{}\"", pod.group().path, id(of));
+    let page = &cpu.page;
+    let path = |of| format!("path=\"{}/{}\"", pod.group().path, pod.id(of));
     assert!(page.text.contains(&path('a')) && page.text.contains(&path('b')), "{}", page.text);
     assert!(!page.text.contains(&path('c')), "the pause container is none: {}", page.text);
     assert_eq!((page.value(BYTES, &[]), page.value("hostgauge_cpu_limit_cores", &[])), (134_217_728.0, 0.5));
-    assert!(page.get("hostgauge_disk_utilization_percent", &[]).is_some(), "by its processes: {}", page.text);
+    assert!(
+        page.get("hostgauge_disk_utilization_percent", &[]).is_some(),
+        "by its processes: {}\n{}",
+        page.text,
+        agent.log()
+    );
 
     // It restarts: another id, within the tick under way or the next.
     let seconds = page.value(SECONDS, &[]);
-    pod.containers.retain(|group| !group.path.ends_with(&id('a')));
+    let ended = pod.id('a');
+    pod.containers.retain(|group| !group.path.ends_with(&ended));
     drop(load);
     let _again = pod.container('e').run("while :; do :; done");
     agent.next_tick();
     let online = support::kernel::cores().len() as f64;
     for page in (0..3).map(|_| agent.next_tick()) {
-        let path = |of| format!("/{}\"", id(of));
+        let path = |of| format!("/{}\"", pod.id(of));
         assert!(page.text.contains(&path('e')) && !page.text.contains(&path('a')), "{}", page.text);
         assert!(page.value(USED, &[]) > 0.0 && page.value(SECONDS, &[]) >= seconds, "{}", page.text);
         assert!(page.get(CPU, &[]).is_none_or(|percent| percent <= 105.0 * online), "a spike: {}", page.text);
@@ -148,7 +143,7 @@ fn our_own_pod_is_its_other_containers_without_a_shared_process_namespace() {
     let script = pod.container('b').enter("exec unshare --pid --fork --kill-child --mount-proc \"$@\"");
     let options = ["--prometheus-listen", "127.0.0.1:0", "--scope", "pod"];
     let agent = Agent::spawn(clean("sh", &[&["-c", &script, "sh", BINARY][..], &options].concat()));
-    let path = |of| format!("path=\"{}/{}\"", pod.group().path, id(of));
+    let path = |of| format!("path=\"{}/{}\"", pod.group().path, pod.id(of));
     // Whose processes cannot be seen is told by what it holds; a busy one is no pause container after a second.
     let page = agent.wait_for(SOON, "the load alone", |page| {
         let is_it = page.text.contains(&path('a')) && !page.text.contains(&path('c'));
@@ -175,7 +170,7 @@ fn check_says_what_a_pod_is_or_what_to_do() {
     // Its only one could be the pause container, if it cannot be told by its process.
     let (code, text) = report(&pod.scope());
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains(&id('a')) && text.contains("in a mount of the machine's cgroups"), "{text}");
+    assert!(text.contains(&pod.id('a')) && text.contains("in a mount of the machine's cgroups"), "{text}");
 }
 
 /// An agent that sees no process but its own, as in a task without a shared process namespace.

@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::agent::{BINARY, Ended, Log, clean, end_of, page_address, run};
+use support::group::Cgroup;
 use support::load::Killed;
 use support::wait::{SOON, wait_until};
 use support::{Page, http};
@@ -224,12 +225,6 @@ impl Step {
     }
 }
 
-fn number(controller: &str, group: &Path, file: &str) -> f64 {
-    let path = Path::new(CGROUPS).join(controller).join(group).join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.trim().parse().expect("a number")
-}
-
 #[test]
 fn a_job_in_control_groups_is_measured_whole_against_its_limits() {
     let cluster = Cluster::start(Tracking::Groups, "");
@@ -245,10 +240,11 @@ fn a_job_in_control_groups_is_measured_whole_against_its_limits() {
     assert!(job.ends_with("uid_0/job_1"), "the job's, not a step's or task's: {}", job.display());
     assert!(page.text.contains("Host=\"train-1/algo-1\""), "{}", page.text);
     assert_eq!(page.value("hostgauge_memory_limit_bytes", &[]), f64::from(300 << 20));
-    assert_eq!(number("memory", job, "memory.limit_in_bytes"), f64::from(300 << 20), "Slurm's");
+    let group = Cgroup::at(&job.display().to_string());
+    assert_eq!(group.number("memory", "memory.limit_in_bytes"), f64::from(300 << 20), "Slurm's");
     assert_eq!(page.value("hostgauge_cpu_limit_cores", &[]), 1.0);
 
-    let kernel = || number("cpuacct", job, "cpuacct.usage") / 1e9;
+    let kernel = || group.number("cpuacct", "cpuacct.usage") / 1e9;
     let before = step.tick(kernel);
     std::thread::sleep(Duration::from_secs(10));
     let after = step.tick(kernel);

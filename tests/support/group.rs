@@ -1,4 +1,4 @@
-//! Cgroups of this machine's own version 1 (with or without 2 beside it), made, filled and removed by a test.
+//! Cgroups of this machine's own version 1 (with or without 2 beside it), read, made, filled and removed by a test.
 
 #![allow(
     clippy::expect_used,
@@ -8,45 +8,29 @@
 )]
 
 use std::fs;
+use std::io::Read as _;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::NamedTempFile;
+
+use super::agent::end_of;
 use super::load::Killed;
 use super::wait::SOON;
 
 pub(crate) const CGROUPS: &str = "/sys/fs/cgroup";
 pub(crate) const CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "cpuset", "blkio"];
 
-/// A group under every controller of version 1, and under version 2 where it is mounted. Removed when dropped, with
-/// whoever is still in it.
-pub(crate) struct Group {
+/// A group of whoever made it, by its path below the mount of each controller.
+pub(crate) struct Cgroup {
     pub path: String,
 }
 
-impl Group {
-    /// `None`, with a word on why, where groups cannot be made.
-    pub(crate) fn make(path: &str) -> Option<Self> {
-        let group = Self { path: path.to_owned() };
-        for controller in CONTROLLERS {
-            if !Path::new(CGROUPS).join(controller).join("cgroup.procs").exists() {
-                eprintln!("not tested: no controller {controller} of cgroup version 1 under {CGROUPS}");
-                return None;
-            }
-            if let Err(error) = fs::create_dir(group.folder(controller)) {
-                eprintln!("not tested: making a cgroup needs root: {error}");
-                return None;
-            }
-        }
-        // A group of cpuset is empty at first, and takes no process then.
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            let parent = group.folder("cpuset").parent().expect("below the mount").join(file);
-            group.write("cpuset", file, fs::read_to_string(parent).expect("the parent's").trim());
-        }
-        if Path::new(CGROUPS).join("unified/cgroup.procs").exists() {
-            fs::create_dir(group.folder("unified")).expect("made");
-        }
-        Some(group)
+impl Cgroup {
+    pub(crate) fn at(path: &str) -> Self {
+        Self { path: path.to_owned() }
     }
 
     pub(crate) fn folder(&self, controller: &str) -> PathBuf {
@@ -86,8 +70,64 @@ impl Group {
         format!("set -e; {}{script}", procs.collect::<String>())
     }
 
+    /// The same, which is inside when this returns.
     pub(crate) fn run(&self, script: &str) -> Killed {
-        Killed(shell(&self.enter(script)))
+        let script = self.enter(&format!("echo; exec >/dev/null; {script}"));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = Killed(shell.spawn().expect("a shell starts"));
+        let mut word = [0];
+        let said = child.0.stdout.take().expect("a pipe").read_exact(&mut word);
+        said.unwrap_or_else(|error| panic!("{script}: {error}"));
+        child
+    }
+
+    /// Page cache that is charged to the group for as long as the file is there. How much of it the kernel takes for
+    /// active, and when it takes it away, is its own choice.
+    pub(crate) fn cache(&self, megabytes: u32) -> NamedTempFile {
+        let file = NamedTempFile::new().expect("a file");
+        let dd = format!("dd if=/dev/zero of={} bs=1M count={megabytes} 2>/dev/null", file.path().display());
+        let status = end_of(&mut self.run(&dd).0, "the page cache is written");
+        assert!(status.success(), "{dd}: {status}");
+        file
+    }
+}
+
+/// A group under every controller of version 1, and under version 2 where it is mounted. Removed when dropped, with
+/// whoever is still in it.
+pub(crate) struct Group(Cgroup);
+
+impl Deref for Group {
+    type Target = Cgroup;
+
+    fn deref(&self) -> &Cgroup {
+        &self.0
+    }
+}
+
+impl Group {
+    /// `None`, with a word on why, where groups cannot be made.
+    pub(crate) fn make(path: &str) -> Option<Self> {
+        let group = Self(Cgroup::at(path));
+        for controller in CONTROLLERS {
+            if !Path::new(CGROUPS).join(controller).join("cgroup.procs").exists() {
+                eprintln!("not tested: no controller {controller} of cgroup version 1 under {CGROUPS}");
+                return None;
+            }
+            if let Err(error) = fs::create_dir(group.folder(controller)) {
+                eprintln!("not tested: making a cgroup needs root: {error}");
+                return None;
+            }
+        }
+        // A group of cpuset is empty at first, and takes no process then.
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let parent = group.folder("cpuset").parent().expect("below the mount").join(file);
+            group.write("cpuset", file, fs::read_to_string(parent).expect("the parent's").trim());
+        }
+        if Path::new(CGROUPS).join("unified/cgroup.procs").exists() {
+            fs::create_dir(group.folder("unified")).expect("made");
+        }
+        Some(group)
     }
 }
 
@@ -106,8 +146,4 @@ impl Drop for Group {
         };
         CONTROLLERS.into_iter().chain(["unified"]).for_each(removed);
     }
-}
-
-pub(crate) fn shell(script: &str) -> Child {
-    Command::new("sh").args(["-c", script]).stdin(Stdio::null()).spawn().expect("a shell starts")
 }

@@ -7,6 +7,7 @@ pub(crate) mod browser;
 pub(crate) mod clock;
 #[cfg(feature = "cloudwatch")]
 pub(crate) mod cloudwatch;
+pub(crate) mod compared;
 pub(crate) mod container;
 pub(crate) mod group;
 pub(crate) mod guest;
