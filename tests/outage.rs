@@ -1,6 +1,11 @@
 //! Outages: a service that is away for long, and a disk that is full meanwhile. What was measured waits within its
 //! bounds, and lands when they are over.
-#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "helpers of tests fail and speak as tests do"
+)]
 
 mod support;
 
@@ -187,33 +192,71 @@ fn an_outage_that_outgrows_the_spool_costs_the_oldest() {
     assert_newest_first(&double);
 }
 
-/// A disk of a megabyte that only the agent has mounted.
-struct SmallDisk {
+/// A disk of its own for the spool, which only the agent has mounted.
+struct OwnDisk {
     /// As the agent sees it.
     at: String,
+    mount: String,
     home: Home,
 }
 
-impl SmallDisk {
-    fn new() -> Self {
+impl OwnDisk {
+    /// One of a megabyte; `None` for who may not mount.
+    fn small() -> Option<Self> {
+        Self::new(|at, _| format!("mount -t tmpfs -o size=1m tmpfs {at}"))
+    }
+
+    /// One that goes read-only at the first error of its file system, as the disk of a server does.
+    fn brittle() -> Option<Self> {
+        if !Path::new("/dev/loop-control").exists() || !Path::new("/sys/fs/ext4").exists() {
+            eprintln!("not tested: there are no loop devices, or no ext4");
+            return None;
+        }
+        Self::new(|at, image| {
+            format!("truncate -s 16M {image}; mkfs.ext4 -q {image}; mount -o loop,errors=remount-ro {image} {at}")
+        })
+    }
+
+    fn new(mount: impl Fn(&str, &str) -> String) -> Option<Self> {
+        if fs::metadata("/proc/self").map_or(0, |own| own.uid()) != 0 {
+            eprintln!("not tested: mounting takes root");
+            return None;
+        }
         let home = Home::new();
         let at = home.path("disk");
         fs::create_dir(&at).expect("a folder");
-        Self { at, home }
+        let mount = mount(&at, &home.path("image"));
+        Some(Self { at, mount, home })
+    }
+
+    /// Checked and mounted anew, as after a visit to the data centre.
+    fn mended(self) -> Self {
+        let image = self.home.path("image");
+        // 1: errors were corrected.
+        let mount = format!("e2fsck -fp {image} >&2 || [ $? = 1 ]; mount -o loop {image} {}", self.at);
+        Self { mount, ..self }
     }
 
     fn start(&self, port: &Reserved) -> Agent {
         let spool = format!("{}/spool", self.at);
-        let script = format!("mount -t tmpfs -o size=1m tmpfs {}", self.at);
+        let script = &self.mount;
         let metrics = ["hostgauge_filesystem_used_bytes", "hostgauge_cpu_core_utilization_percent"];
         let metrics = metrics.iter().flat_map(|name| ["--cloudwatch-metric", name]);
         let all: Vec<&str> = SECONDS.into_iter().chain(["--spool-dir", &spool]).chain(metrics).collect();
-        Agent::spawn(self.home.publish_to(port.address(), among_mounts(&script, &all)))
+        Agent::spawn(self.home.publish_to(port.address(), among_mounts(script, &all)))
     }
 
     /// A file of the disk as the test sees it.
     fn file(&self, agent: &Agent, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{}/{name}", agent.pid(), self.at))
+    }
+
+    /// An error of its file system, as its driver would report it.
+    fn breaks(&self, agent: &Agent) {
+        let mounts = fs::read_to_string(format!("/proc/{}/mounts", agent.pid())).expect("mounts");
+        let device = mounts.lines().find_map(|line| line.strip_prefix("/dev/")?.split_once(&format!(" {} ", self.at)));
+        let (device, _) = device.unwrap_or_else(|| panic!("{} is not mounted: {mounts}", self.at));
+        fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1").expect("an error");
     }
 
     /// Takes all that is left of it.
@@ -227,32 +270,32 @@ impl SmallDisk {
     }
 }
 
+fn becomes_durable(agent: &Agent, durable: bool) {
+    let figure = |page: &Page| page.get("hostgauge_delivery_durable", &[("exporter", "cloudwatch")]);
+    let is_so = |page: &Page| (figure(page) == Some(f64::from(durable))).then_some(());
+    agent.wait_for(2 * SOON, if durable { "on disk" } else { "in memory" }, is_so);
+}
+
+/// Until so many more windows were taken.
+fn windows(agent: &Agent, more: u64) {
+    let taken = |page: &Page| Ledger::on(page).map_or(0, |ledger| ledger.taken);
+    let before = taken(&agent.scrape());
+    agent.wait_for(SOON, "more windows", |page| (taken(page) >= before + 3 * more).then_some(()));
+}
+
 #[test]
 fn a_full_disk_costs_durability_only() {
-    if fs::metadata("/proc/self").map_or(0, |own| own.uid()) != 0 {
-        println!("skipped: mounting takes root");
-        return;
-    }
-    let (disk, port) = (SmallDisk::new(), Reserved::new());
+    let (Some(disk), port) = (OwnDisk::small(), Reserved::new()) else { return };
     let mut agent = disk.start(&port);
-    let durable = |page: &Page| page.get("hostgauge_delivery_durable", &[("exporter", "cloudwatch")]);
-    let becomes = |figure: f64, what: &str| {
-        agent.wait_for(2 * SOON, what, |page| (durable(page) == Some(figure)).then_some(()));
-    };
-    let windows = |more: u64| {
-        let taken = |page: &Page| Ledger::on(page).map_or(0, |ledger| ledger.taken);
-        let before = taken(&agent.scrape());
-        agent.wait_for(SOON, "more windows", |page| (taken(page) >= before + 3 * more).then_some(()));
-    };
-    windows(2);
-    becomes(1.0, "on disk");
+    windows(&agent, 2);
+    becomes_durable(&agent, true);
     for _ in 0..2 {
         disk.fill(&agent);
-        becomes(0.0, "in memory, for the disk is full");
-        windows(3);
+        becomes_durable(&agent, false);
+        windows(&agent, 3);
         disk.free(&agent);
-        becomes(1.0, "on disk again, for there is room");
-        windows(1);
+        becomes_durable(&agent, true);
+        windows(&agent, 1);
     }
     for words in ["cannot be written: No space left on device", "can be written again"] {
         let said = || Some(agent.log()).filter(|log| log.matches(words).count() == 2);
@@ -271,4 +314,37 @@ fn a_full_disk_costs_durability_only() {
     println!("{ledger:?}");
     assert!(ledger.holds() && (ledger.pending, ledger.dropped, ledger.ambiguous) == (0, 0, 0), "{ledger:?}");
     assert_eq!((stored.distinct(), stored.doubled()), (ledger.taken, 0), "{ledger:?}");
+}
+
+#[test]
+fn a_disk_that_turns_read_only_costs_durability_only() {
+    let (Some(disk), port) = (OwnDisk::brittle(), Reserved::new()) else { return };
+    let mut agent = disk.start(&port);
+    windows(&agent, 2);
+    becomes_durable(&agent, true);
+    disk.breaks(&agent);
+    becomes_durable(&agent, false);
+    agent.wait_for_log("cannot be written: Read-only file system");
+    windows(&agent, 3);
+    let ledger = Ledger::on(&agent.scrape()).expect("a ledger");
+    assert!(ledger.holds() && (ledger.published, ledger.dropped) == (0, 0), "{ledger:?}");
+
+    let double = port.open();
+    let landed = |page: &Page| Ledger::on(page).filter(|now| now.published >= ledger.taken);
+    agent.wait_for(4 * SOON, "all that waited lands, also what can still be read from the disk", landed);
+    let (status, took) = agent.stop("TERM");
+    assert!(status.success() && took < SOON, "{status} after {took:?}: {}", agent.log());
+    let (ledger, stored) = (Ledger::at_exit(&agent.log()), Stored::of(&double));
+    assert!(ledger.holds() && (ledger.pending, ledger.dropped, ledger.ambiguous) == (0, 0, 0), "{ledger:?}");
+    assert_eq!((stored.distinct(), stored.doubled()), (ledger.taken, 0), "{ledger:?}");
+
+    // What the disk could not be told, the log tells: so much comes twice once it is mended.
+    let words = " data that are done stand in it as pending";
+    let log = agent.log();
+    let announced = log.lines().find_map(|line| line.split_once(words)?.0.split(' ').next_back()?.parse::<u64>().ok());
+    let announced = announced.unwrap_or_else(|| panic!("no {words:?} in {log}"));
+    let mut agent = disk.mended().start(&port);
+    agent.wait_for(2 * SOON, "what was left is sent", |page| Ledger::on(page).filter(|now| now.pending == 0));
+    agent.stop("TERM");
+    assert_eq!(Stored::of(&double).doubled(), announced, "{log}\n{}", agent.log());
 }

@@ -93,12 +93,11 @@ fn a_pod_of_this_machine_reads_as_the_kernel_counts_its_containers() {
     let agent = Agent::start(&["--scope", &pod.scope()]);
 
     // The pod's own group counts all of its containers, and the pause container does nothing.
-    let cpu = Compared::over(5, &agent, pod.group());
-    println!("CPU: kernel, agent, difference: {cpu}");
+    let (cpu, page) = Compared::over(5, &agent, pod.group());
+    println!("{}:\n{cpu}", Compared::COLUMNS);
     cpu.assert_within(2.0);
     assert!(cpu.kernel > 5.0, "{cpu}");
 
-    let page = &cpu.page;
     let path = |of| format!("path=\"{}/{}\"", pod.group().path, pod.id(of));
     assert!(page.text.contains(&path('a')) && page.text.contains(&path('b')), "{}", page.text);
     assert!(!page.text.contains(&path('c')), "the pause container is none: {}", page.text);

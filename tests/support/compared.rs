@@ -14,7 +14,6 @@ use super::wait::{SOON, wait_until};
 use super::{Agent, Page};
 
 const CPU: &str = "hostgauge_cpu_utilization_percent";
-const SECONDS: &str = "hostgauge_cpu_seconds_total";
 
 /// From an agent's look at a counter to its page that shows it: more than this takes a machine that is busy beyond all
 /// reason.
@@ -67,22 +66,20 @@ impl Tick {
 
 /// A group's CPU over some ticks, in percent of a core.
 pub(crate) struct Compared {
-    /// The mean of the agent's samples.
-    pub(crate) agent: f64,
     /// Between two looks at the kernel's counter, each as soon as a tick was seen.
     pub(crate) kernel: f64,
-    /// By how many seconds the agent's counter grew.
-    grown: f64,
-    /// Between which two amounts the kernel's did. Nothing of that depends on how even the load was, or how late anybody
-    /// came.
-    range: RangeInclusive<f64>,
-    /// The page of the last tick.
-    pub(crate) page: Page,
+    /// The mean of the agent's samples.
+    pub(crate) agent: f64,
+    /// How much the agent's counter grew from its first tick to its last.
+    pub(crate) grown: f64,
+    /// Between which two amounts the kernel's did: both ticks lie between two looks at it. Nothing of that depends on
+    /// how even the load was, or how late anybody came.
+    pub(crate) range: RangeInclusive<f64>,
 }
 
 impl Compared {
-    /// At least so many ticks, the first and the last of which were seen as they came.
-    pub(crate) fn over(ticks: u32, agent: &Agent, group: &Cgroup) -> Self {
+    /// At least so many ticks, the first and the last of which were seen as they came; and the page of the last.
+    pub(crate) fn over(ticks: u32, agent: &Agent, group: &Cgroup) -> (Self, Page) {
         agent.wait_for(SOON, "a first percentage", |page| page.get(CPU, &[]));
         let next = || Tick::next(agent, group);
         let first = wait_until(2 * SOON, "a tick that is seen as it comes", || {
@@ -95,28 +92,37 @@ impl Compared {
             let enough = samples.len() >= ticks as usize && tick.prompt;
             if enough { Ok(tick) } else { Err(format!("{} ticks, the last seen late", samples.len())) }
         });
-        Self {
+        let percent = |seconds: f64| 100.0 * seconds / (last.seen.at - first.seen.at).as_secs_f64();
+        let counter = |page: &Page| page.value("hostgauge_cpu_seconds_total", &[]);
+        let compared = Self {
+            kernel: percent(last.seen.seconds - first.seen.seconds),
             agent: samples.iter().sum::<f64>() / samples.len() as f64,
-            kernel: 100.0 * (last.seen.seconds - first.seen.seconds) / (last.seen.at - first.seen.at).as_secs_f64(),
-            grown: last.page.value(SECONDS, &[]) - first.page.value(SECONDS, &[]),
-            // A group that is throttled grows by nothing for a while, and then only the rounding would differ.
-            range: last.earliest.seconds - first.seen.seconds - 1e-6
-                ..=last.seen.seconds - first.earliest.seconds + 1e-6,
-            page: last.page,
-        }
+            grown: percent(counter(&last.page) - counter(&first.page)),
+            range: percent(last.earliest.seconds - first.seen.seconds)
+                ..=percent(last.seen.seconds - first.earliest.seconds),
+        };
+        (compared, last.page)
     }
 
     /// Fails unless the mean is off by no more points than this, and the counter by nothing.
     pub(crate) fn assert_within(&self, points: f64) {
         assert!((self.agent - self.kernel).abs() <= points, "{self}");
-        assert!(self.range.contains(&self.grown), "{self}: {} s are not within {:?}", self.grown, self.range);
+        // A group that is throttled grows by nothing for a while, and then only the rounding differs.
+        let (least, most) = (self.range.start() - 1e-4, self.range.end() + 1e-4);
+        assert!((least..=most).contains(&self.grown), "{self}");
     }
+
+    /// What the columns of a row are.
+    pub(crate) const COLUMNS: &str =
+        "kernel, % | agent, mean of samples | difference, points | agent, by its counter | kernel at the same ticks";
 }
 
-/// A row of a report: percent by the kernel, by the agent, the difference in points.
+/// A row of a report.
 impl fmt::Display for Compared {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "{:.2} | {:.2} | {:+.2}", self.kernel, self.agent, self.agent - self.kernel)
+        let Self { kernel, agent, grown, range } = self;
+        let (from, until) = (range.start(), range.end());
+        write!(to, "{kernel:.2} | {agent:.2} | {:+.2} | {grown:.2} | {from:.2} to {until:.2}", agent - kernel)
     }
 }
 

@@ -156,6 +156,7 @@ impl<S: Service + 'static> Delivery<S> {
             self.spool.failed(&job.sequences(), true);
         }
         self.show(|_| ());
+        self.spool.close();
         self.spool
     }
 

@@ -117,6 +117,7 @@ impl Disk {
         }
         let mut segment = Segment::new(number, next);
         segment.bytes = frame.len() as u64;
+        self.segments.iter_mut().for_each(|older| older.unmarked = 0);
         self.segments.push(segment);
         self.file = Some(file);
         Ok(())
@@ -146,11 +147,17 @@ impl Disk {
         }
     }
 
-    /// A record with so many data is done.
-    pub(super) fn clear(&mut self, sequence: u64, data: u64) {
+    /// A record with so many data is done; `is_marked` if a file says so.
+    pub(super) fn clear(&mut self, sequence: u64, data: u64, is_marked: bool) {
         if let Some(index) = self.index(sequence) {
             self.segments[index].clear(sequence, data);
+            self.segments[index].unmarked += if is_marked { 0 } else { data };
         }
+    }
+
+    /// Data that are done and that who reads the files takes for pending.
+    pub(super) fn unmarked(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.unmarked).sum()
     }
 
     /// Removes the segments of which nothing is pending.

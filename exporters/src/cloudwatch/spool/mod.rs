@@ -8,7 +8,8 @@
 //! [`Reason::Damaged`], what did not fit as [`Reason::Full`].
 //!
 //! A record is on disk for good once [`Spool::append`] returns. That it was settled is not: after a power loss (not
-//! after a mere kill) it may be given again.
+//! after a mere kill) it may be given again, and where the disk could not be written any more it is; [`Spool::close`]
+//! says how much.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -279,8 +280,9 @@ impl Spool {
         self.book.attempted.remove(&sequence);
         self.book.totals.published += u64::from(published);
         dropped.iter().for_each(|(reason, data)| self.book.totals.drop_data(*reason, u64::from(*data)));
+        let is_marked = self.is_durable();
         if let Some(disk) = self.disk.as_mut().filter(|_| !held) {
-            disk.clear(sequence, data);
+            disk.clear(sequence, data, is_marked);
             if let Err(error) = disk.remove_done() {
                 self.broke(&error);
             }
@@ -371,6 +373,19 @@ impl Spool {
     /// Why it does not; `None` where it does.
     pub(super) fn why(&self) -> Option<&str> {
         self.why.as_deref()
+    }
+
+    /// Says what nobody will know once the spool is dropped.
+    pub(super) fn close(&self) {
+        let Some((disk, unmarked)) = self.disk.as_ref().map(|disk| (disk, disk.unmarked())).filter(|it| it.1 > 0)
+        else {
+            return;
+        };
+        log::warn!(
+            "spool {}: {unmarked} data that are done stand in it as pending, since it could not be written; the next agent \
+             that uses it publishes them again",
+            disk.folder().path().display()
+        );
     }
 
     fn broke(&mut self, error: &io::Error) {

@@ -20,6 +20,8 @@ pub(super) struct Segment {
     pub(super) data: u64,
     /// The smallest time of the records put into it, `None` without one.
     pub(super) oldest: Option<u64>,
+    /// Data of records that are done, of which no file says so yet.
+    pub(super) unmarked: u64,
     /// Something in it could not be read.
     pub(super) damaged: bool,
     /// Records put into it, pending or not.

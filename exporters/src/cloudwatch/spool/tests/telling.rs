@@ -59,6 +59,30 @@ fn an_outage_of_the_disk_is_said_once_and_its_end_too() {
 }
 
 #[test]
+fn what_was_done_while_the_disk_took_nothing_is_said_at_the_end() {
+    let folder = folder();
+    let mut spool = open(&folder);
+    (0..3).for_each(|time| append(&mut spool, time, 10));
+    spool.settle(0, 3, &[]);
+    full_disk::set(Some(0));
+    spool.settle(1, 2, &[(Reason::Refused, 1)]);
+    append(&mut spool, 3, 10);
+    spool.settle(3, 3, &[]);
+    said::listen();
+    spool.close();
+    let said = said::since();
+    assert!(said.len() == 1 && said[0].1.contains("3 data that are done stand in it as pending"), "{said:?}");
+    // Once it takes something again, it has that, too.
+    full_disk::set(None);
+    append(&mut spool, 4, 10);
+    said::listen();
+    spool.close();
+    assert_eq!(said::since(), []);
+    drop(spool);
+    assert_eq!(sequences(&mut open(&folder)), [4, 2]);
+}
+
+#[test]
 fn that_the_spool_is_full_is_said_once_until_it_was_empty() {
     let folder = folder();
     let mut spool = Spool::open(folder.path(), 100_000).unwrap();
