@@ -54,7 +54,7 @@ fn peak<T>(pid: u32, work: impl FnOnce() -> T) -> (f64, T) {
         let watch = scope.spawn(|| {
             let mut most: f64 = 0.0;
             while !done.load(Ordering::Relaxed) {
-                most = most.max(kernel::private_dirty(pid));
+                most = most.max(kernel::anonymous_pages(pid));
                 sleep(Duration::from_millis(20));
             }
             most
@@ -70,7 +70,7 @@ fn good_scrapes_go_on(attack: &str, spared: bool) {
     let attack = ATTACKS.iter().find(|known| known.name == attack).expect("a known attack");
     let mut agent = ready(&[]);
     let address = agent.address();
-    let (idle, before) = (kernel::private_dirty(agent.pid()), disturbances(&agent.scrape()));
+    let (idle, before) = (kernel::anonymous_pages(agent.pid()), disturbances(&agent.scrape()));
     let (peak, (anew, kept)) = peak(agent.pid(), || {
         let running = attack.start(address);
         sleep(Duration::from_millis(500));

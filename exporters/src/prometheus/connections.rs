@@ -11,20 +11,30 @@
 //! Half of the places belong to newcomers, so that a flood of them passes by a good one in no less than that many
 //! accepts: its request lies in the socket by the time it is accepted. The other half belongs to who asked before.
 //! Streams are counted by [`Live`](super::Live) and take nobody's place.
+//!
+//! Who owes a request for too long goes, too. One timer serves all of them and is never moved before it fires, since
+//! every deadline to come is a later one: a timer for each client would cost every scrape over a new connection a
+//! wake-up of the event loop for itself.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Clients at a time beside streams. A scrape is done in a moment, so a fleet of servers needs a few.
 pub(super) const MOST_CLIENTS: usize = 64;
+
+/// How long a client may take to send a request's head, and to come back with the next one: longer than the usual 15 s
+/// and 30 s between two scrapes, and than the jitter in them.
+pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Descriptors that are left to the rest of the program after they ran out: collectors open files, too.
 const SPARE: usize = 4;
@@ -57,6 +67,7 @@ pub(super) struct Client {
     state: Mutex<(Phase, Instant)>,
     /// Whether bytes came since its last request.
     heard: AtomicBool,
+    looked_at: Notify,
 }
 
 impl Client {
@@ -65,7 +76,21 @@ impl Client {
             network: network(address),
             state: Mutex::new((Phase::New, Instant::now())),
             heard: AtomicBool::new(false),
+            looked_at: Notify::new(),
         }
+    }
+
+    /// Until it has owed a request for too long. Takes [`Connections::watch`] to notice.
+    pub(super) async fn tires(&self) {
+        while self.owes_request_until().is_none_or(|end| Instant::now() < end) {
+            self.looked_at.notified().await;
+        }
+    }
+
+    /// When our patience with a client ends that is to send a request; `None` where something else is waited for.
+    fn owes_request_until(&self) -> Option<Instant> {
+        let (phase, since) = self.state();
+        matches!(phase, Phase::New | Phase::Idle).then(|| since + PATIENCE)
     }
 
     /// Bytes came from it.
@@ -128,11 +153,36 @@ pub(super) struct Connections {
     most: usize,
     /// Until when `most` is less than it could be.
     lean: Option<Instant>,
+    /// Runs while there are connections; at its end, or before, none has owed a request for too long.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connections {
     pub(super) fn new() -> Self {
-        Self { held: Vec::new(), most: MOST_CLIENTS, lean: None }
+        Self { held: Vec::new(), most: MOST_CLIENTS, lean: None, timer: None }
+    }
+
+    /// Waits until some client may have owed a request for too long, and has those that did go. To be called again and
+    /// again; who stops waiting for it and calls it anew waits no longer.
+    pub(super) async fn watch(&mut self) {
+        match &mut self.timer {
+            Some(timer) => timer.await,
+            None => pending().await,
+        }
+        self.held.retain(|(_, task)| !task.is_finished());
+        let now = Instant::now();
+        let look = |client: &Client| match client.owes_request_until() {
+            Some(end) if end > now => end,
+            over => {
+                if over.is_some() {
+                    client.looked_at.notify_one();
+                }
+                // Who owes none now may at any time, and whoever is to go may send its request before it does.
+                now + PATIENCE
+            }
+        };
+        let next = self.held.iter().map(|(client, _)| look(client)).min();
+        self.timer = next.map(|end| Box::pin(sleep_until(end)));
     }
 
     /// Takes a newcomer in, and runs its conversation in a task that ends with this.
@@ -148,6 +198,7 @@ impl Connections {
         let client = Arc::new(Client::new(address));
         let task = tokio::spawn(conversation(Arc::clone(&client))).abort_handle();
         self.held.push((client, task));
+        self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + PATIENCE)));
     }
 
     /// A connection could not be accepted. Out of descriptors, most likely: some clients go at once and their number

@@ -11,16 +11,12 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1::{Builder, Parts};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::body::Body;
-use super::connections::Client;
+use super::connections::{Client, PATIENCE};
 use super::wire::Wire;
-
-/// How long a client may take to send a request's head, and to come back with the next one: longer than the usual 15 s
-/// and 30 s between two scrapes, and than the jitter in them.
-pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Bytes of a request's head. A browser sends the cookies of everything else on this host along.
 const LONGEST_HEAD: usize = 16 * 1024;
@@ -57,27 +53,33 @@ where
         }
     });
     let mut connection = Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(None)
         .max_buf_size(LONGEST_HEAD)
         .serve_connection(TokioIo::new(Wire::new(stream, Arc::clone(&client))), service);
-    let ended = (&mut connection).await;
+    let ended = tokio::select! {
+        biased;
+        ended = &mut connection => Some(ended),
+        () = client.tires() => None,
+    };
     client.leaves();
     let Parts { io, read_buf, .. } = connection.into_parts();
     let (mut stream, began) = (io.into_inner().stream, !read_buf.is_empty());
     drop(read_buf);
     match ended {
-        Ok(()) if !began && !unread.load(Ordering::Relaxed) => return,
-        Ok(()) => (),
-        Err(error) => {
+        Some(Ok(())) if !began && !unread.load(Ordering::Relaxed) => return,
+        Some(Ok(())) => (),
+        Some(Err(error)) => {
             log::debug!("a client left early or spoke no HTTP: {error}");
-            if error.is_timeout() && began {
-                let _ = tokio::time::timeout(LINGER, stream.write_all(TOO_SLOW)).await;
-                let _ = stream.shutdown().await;
-            } else if !error.is_parse() {
+            if !error.is_parse() {
                 return;
             }
         }
+        None if began => {
+            log::debug!("a client did not send the whole of a head within {} s", PATIENCE.as_secs());
+            let _ = tokio::time::timeout(LINGER, stream.write_all(TOO_SLOW)).await;
+            let _ = stream.shutdown().await;
+        }
+        None => return,
     }
     linger(&mut stream).await;
 }

@@ -130,6 +130,7 @@ impl Server {
             let accepted = tokio::select! {
                 () = &mut shutdown => return Ok(()),
                 accepted = listener.accept() => accepted,
+                () = connections.watch() => continue,
             };
             match accepted {
                 Ok((stream, peer)) => {

@@ -63,7 +63,7 @@ fn a_network_is_an_address_or_a_64() {
 #[tokio::test(start_paused = true)]
 async fn without_descriptors_some_clients_go_and_places_are_fewer_for_a_while() {
     let mut connections = Connections::new();
-    let admit = |connections: &mut Connections| connections.admit(HERE.into(), |_| std::future::pending());
+    let admit = |connections: &mut Connections| connections.admit(HERE.into(), |_| pending());
     (0..MOST_CLIENTS + 9).for_each(|_| admit(&mut connections));
     assert_eq!(connections.counted(), MOST_CLIENTS);
     connections.cannot_accept(&io::ErrorKind::ConnectionAborted.into()).await;
@@ -98,4 +98,52 @@ proptest! {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_timer_sends_off_everybody_on_time() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let start = Instant::now();
+    let (mut connections, mut gone) = (Connections::new(), tokio::task::JoinSet::new());
+    let mut admit = |connections: &mut Connections, asks: Vec<u64>| {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        connections.admit(HERE.into(), |client| async move {
+            for second in asks {
+                sleep_until(start + SECOND * second as u32).await;
+                client.asks();
+                client.is_answered(false);
+                client.sent();
+            }
+            client.tires().await;
+            let _ = tell.send(start.elapsed().as_secs());
+        });
+        gone.spawn(async { told.await.unwrap() });
+    };
+    admit(&mut connections, vec![]); // silent: 40
+    admit(&mut connections, vec![1, 39]); // 79
+    let later = tokio::time::sleep(SECOND * 30);
+    tokio::select! {
+        () = later => (),
+        () = async { loop { connections.watch().await } } => (),
+    }
+    admit(&mut connections, vec![31]); // 71
+    admit(&mut connections, vec![30, 45, 80, 115]); // 155
+    let watched = async {
+        loop {
+            connections.watch().await;
+        }
+    };
+    let all = async {
+        let mut ends = Vec::new();
+        while let Some(end) = gone.join_next().await {
+            ends.push(end.unwrap());
+        }
+        ends
+    };
+    tokio::select! {
+        ends = all => assert_eq!(ends, [40, 71, 79, 155]),
+        () = watched => (),
+    }
+    connections.watch().await;
+    assert!(connections.timer.is_none(), "nobody is there, and nothing wakes us");
 }

@@ -2,10 +2,11 @@ use super::*;
 use bytes::Bytes;
 use hyper::StatusCode;
 use tokio::io::DuplexStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use crate::prometheus::connections::Connections;
 use crate::prometheus::response::{plain, with_type};
 use crate::prometheus::wire::ANSWER_PATIENCE;
 
@@ -15,8 +16,24 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let (ours, theirs) = tokio::io::duplex(1024);
-    let client = Arc::new(Client::new([127, 0, 0, 1].into()));
-    (theirs, tokio::spawn(hold(ours, client, answer)))
+    let (tell, told) = oneshot::channel();
+    let mut connections = Connections::new();
+    connections.admit([127, 0, 0, 1].into(), |client| async {
+        hold(ours, client, answer).await;
+        let _ = tell.send(());
+    });
+    let watched = async move {
+        loop {
+            connections.watch().await;
+        }
+    };
+    let ended = async {
+        tokio::select! {
+            _ = told => (),
+            () = watched => (),
+        }
+    };
+    (theirs, tokio::spawn(ended))
 }
 
 async fn fine(_: Request<Incoming>) -> Response<Body> {
