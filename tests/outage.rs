@@ -22,7 +22,7 @@ use hostgauge_cloudwatch_double::{Double, Fault, Mix};
 use support::agent::{among_mounts, hostgauge};
 use support::kernel::{anonymous, resident};
 use support::publishing::{Home, Ledger, Reserved, SECONDS, Stored, which};
-use support::wait::{SOON, wait_until};
+use support::wait::{SOON, next_second, wait_until};
 use support::{Agent, Page};
 
 /// The smallest bound that the option takes.
@@ -232,6 +232,17 @@ impl OwnDisk {
     /// Checked and mounted anew, as after a visit to the data centre.
     fn mended(self) -> Self {
         let image = self.home.path("image");
+        // The kernel takes its time to let go of it, and two at once would destroy it.
+        let holds = |device: &fs::DirEntry| {
+            let backing = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
+            backing.trim_end().ends_with(&image)
+        };
+        wait_until(SOON, "the disk is no longer mounted", || {
+            match fs::read_dir("/sys/block").expect("devices").flatten().find(holds) {
+                Some(device) => Err(format!("{} has it", device.path().display())),
+                None => Ok(()),
+            }
+        });
         // 1: errors were corrected.
         let mount = format!("e2fsck -fp {image} >&2 || [ $? = 1 ]; mount -o loop {image} {}", self.at);
         Self { mount, ..self }
@@ -283,6 +294,23 @@ fn windows(agent: &Agent, more: u64) {
     agent.wait_for(SOON, "more windows", |page| (taken(page) >= before + 3 * more).then_some(()));
 }
 
+/// The service comes back, and the agent stops after that.
+fn all_lands_once(agent: &mut Agent, port: &Reserved) -> Double {
+    let ledger = Ledger::on(&agent.scrape()).expect("a ledger");
+    assert!(ledger.holds() && (ledger.published, ledger.dropped) == (0, 0), "{ledger:?}");
+
+    let double = port.open();
+    // While it runs, since a stop alone would send at once, too.
+    let landed = |page: &Page| Ledger::on(page).filter(|now| now.published >= ledger.taken);
+    agent.wait_for(4 * SOON, "all that waited lands", landed);
+    let (status, took) = agent.stop("TERM");
+    assert!(status.success() && took < SOON, "{status} after {took:?}: {}", agent.log());
+    let (ledger, stored) = (Ledger::at_exit(&agent.log()), Stored::of(&double));
+    assert!(ledger.holds() && (ledger.pending, ledger.dropped, ledger.ambiguous) == (0, 0, 0), "{ledger:?}");
+    assert_eq!((stored.distinct(), stored.doubled()), (ledger.taken, 0), "{ledger:?}");
+    double
+}
+
 #[test]
 fn a_full_disk_costs_durability_only() {
     let (Some(disk), port) = (OwnDisk::small(), Reserved::new()) else { return };
@@ -301,19 +329,7 @@ fn a_full_disk_costs_durability_only() {
         let said = || Some(agent.log()).filter(|log| log.matches(words).count() == 2);
         wait_until(SOON, &format!("the log says twice: {words}"), || said().ok_or_else(|| agent.log()));
     }
-    let ledger = Ledger::on(&agent.scrape()).expect("a ledger");
-    assert!(ledger.holds() && (ledger.published, ledger.dropped) == (0, 0), "{ledger:?}");
-
-    let double = port.open();
-    // While it runs, since a stop alone would send at once, too.
-    let landed = |page: &Page| Ledger::on(page).filter(|now| now.published >= ledger.taken);
-    agent.wait_for(4 * SOON, "all that waited lands", landed);
-    let (status, took) = agent.stop("TERM");
-    assert!(status.success() && took < SOON, "{status} after {took:?}: {}", agent.log());
-    let (ledger, stored) = (Ledger::at_exit(&agent.log()), Stored::of(&double));
-    println!("{ledger:?}");
-    assert!(ledger.holds() && (ledger.pending, ledger.dropped, ledger.ambiguous) == (0, 0, 0), "{ledger:?}");
-    assert_eq!((stored.distinct(), stored.doubled()), (ledger.taken, 0), "{ledger:?}");
+    all_lands_once(&mut agent, &port);
 }
 
 #[test]
@@ -326,24 +342,17 @@ fn a_disk_that_turns_read_only_costs_durability_only() {
     becomes_durable(&agent, false);
     agent.wait_for_log("cannot be written: Read-only file system");
     windows(&agent, 3);
-    let ledger = Ledger::on(&agent.scrape()).expect("a ledger");
-    assert!(ledger.holds() && (ledger.published, ledger.dropped) == (0, 0), "{ledger:?}");
-
-    let double = port.open();
-    let landed = |page: &Page| Ledger::on(page).filter(|now| now.published >= ledger.taken);
-    agent.wait_for(4 * SOON, "all that waited lands, also what can still be read from the disk", landed);
-    let (status, took) = agent.stop("TERM");
-    assert!(status.success() && took < SOON, "{status} after {took:?}: {}", agent.log());
-    let (ledger, stored) = (Ledger::at_exit(&agent.log()), Stored::of(&double));
-    assert!(ledger.holds() && (ledger.pending, ledger.dropped, ledger.ambiguous) == (0, 0, 0), "{ledger:?}");
-    assert_eq!((stored.distinct(), stored.doubled()), (ledger.taken, 0), "{ledger:?}");
+    // Also what can still be read from the disk.
+    let double = all_lands_once(&mut agent, &port);
 
     // What the disk could not be told, the log tells: so much comes twice once it is mended.
     let words = " data that are done stand in it as pending";
     let log = agent.log();
     let announced = log.lines().find_map(|line| line.split_once(words)?.0.split(' ').next_back()?.parse::<u64>().ok());
     let announced = announced.unwrap_or_else(|| panic!("no {words:?} in {log}"));
-    let mut agent = disk.mended().start(&port);
+    next_second();
+    let disk = disk.mended();
+    let mut agent = disk.start(&port);
     agent.wait_for(2 * SOON, "what was left is sent", |page| Ledger::on(page).filter(|now| now.pending == 0));
     agent.stop("TERM");
     assert_eq!(Stored::of(&double).doubled(), announced, "{log}\n{}", agent.log());

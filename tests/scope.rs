@@ -61,7 +61,8 @@ fn half_a_core_and_page_cache_read_as_the_kernel_counts_them() {
     let Memory { page, charged, working_set, .. } = &memory;
     let value = |name: &str| page.value(name, &[]);
     assert_eq!(value("hostgauge_memory_limit_bytes"), 67_108_864.0);
-    assert!((value("hostgauge_memory_charged_bytes") - charged).abs() < 1e6 && *charged > 15e6, "{charged}");
+    assert!((value("hostgauge_memory_charged_bytes") - charged).abs() < 1e6, "{charged}");
+    assert!(value("hostgauge_memory_charged_bytes") > 30e6);
     assert!((value("hostgauge_memory_used_bytes") - working_set).abs() < 1e6, "{working_set}");
     let percent = 100.0 * value("hostgauge_memory_used_bytes") / 67_108_864.0;
     assert!((value("hostgauge_memory_utilization_percent") - percent).abs() < 0.001, "{percent}: {}", page.text);

@@ -148,7 +148,8 @@ impl Memory {
             let page = agent.next_tick();
             let [charged, working_set] = look();
             let still = (before[0] - charged).abs() < 1e5 && (before[1] - working_set).abs() < 1e5;
-            let enough = charged - working_set > 0.5e6 * f64::from(megabytes);
+            let written = 1e6 * f64::from(megabytes);
+            let enough = charged > written && charged - working_set > written / 2.0;
             if still && enough {
                 Ok(Self { page, charged, working_set, _cache: cache })
             } else {

@@ -67,6 +67,7 @@ pub(super) struct Client {
     state: Mutex<(Phase, Instant)>,
     /// Whether bytes came since its last request.
     heard: AtomicBool,
+    /// Tells its conversation to see whether it has owed a request for too long.
     looked_at: Notify,
 }
 
@@ -153,7 +154,7 @@ pub(super) struct Connections {
     most: usize,
     /// Until when `most` is less than it could be.
     lean: Option<Instant>,
-    /// Runs while there are connections; at its end, or before, none has owed a request for too long.
+    /// Runs while there are connections; before its end none has owed a request for too long.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
