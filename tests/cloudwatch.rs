@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use hostgauge_cloudwatch_double::{Double, Fault, Options, PutMetricData, Request};
+use hostgauge_cloudwatch_double::{Fault, PutMetricData, Request};
 use serde_json::Value;
 
 use support::Agent;
@@ -29,6 +29,7 @@ use support::cloudwatch::{
     wait_for_samples,
 };
 use support::procfs::Procfs;
+use support::reserved::{REFUSING, Reserved};
 use support::wait::{SOON, next_second, wait_for_room, wait_until, wall};
 
 const DOCUMENTED: [&str; 3] = ["CPUUtilization", "DiskUtilization", "MemoryUtilization"];

@@ -21,7 +21,8 @@ use hostgauge_cloudwatch_double::{Double, Fault, Mix};
 
 use support::agent::{among_mounts, hostgauge};
 use support::kernel::{anonymous, resident};
-use support::publishing::{Home, Ledger, Reserved, SECONDS, Stored, which};
+use support::publishing::{Home, Ledger, SECONDS, Stored, which};
+use support::reserved::Reserved;
 use support::wait::{SOON, next_second, wait_until};
 use support::{Agent, Page};
 

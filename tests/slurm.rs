@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use support::agent::{BINARY, Ended, Log, clean, end_of, page_address, run};
 use support::group::Cgroup;
 use support::load::Killed;
+use support::reserved::Reserved;
 use support::wait::{SOON, wait_until};
 use support::{Page, http};
 
@@ -44,6 +45,7 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// A cluster of this machine; it ends when dropped.
 struct Cluster {
     folder: tempfile::TempDir,
+    _ports: [Reserved; 2],
     daemons: Vec<Killed>,
     /// Slurm names its control groups after it.
     node: String,
@@ -55,15 +57,15 @@ impl Cluster {
         let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a folder's mode");
         let path = |name: &str| folder.path().join(name).to_str().expect("a path of text").to_owned();
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("it").port();
+        let ports = [Reserved::new(), Reserved::new()];
         let configuration = format!(
             "ClusterName=trial\nSlurmctldHost=localhost(127.0.0.1)\nSlurmUser=root\nSlurmctldPort={}\n\
              SlurmdPort={}\nAuthType=auth/munge\nAuthInfo=socket={}\nCredType=cred/munge\nStateSaveLocation={}\n\
              SlurmdSpoolDir={}\nSlurmctldPidFile={}\nSlurmdPidFile={}\n{}\nReturnToService=2\nMpiDefault=none\n\
              NodeName={node} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 State=UNKNOWN\n\
              PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n{more}\n",
-            free(),
-            free(),
+            ports[0].address().port(),
+            ports[1].address().port(),
             path("munge.socket"),
             path("state"),
             path("spool"),
@@ -97,7 +99,7 @@ impl Cluster {
         wait_until(SOON, "munge's socket", || fs::metadata(path("munge.socket")).map_err(|error| error.to_string()));
         daemons.push(daemon("slurmctld", &["-D", "-f", &path("slurm.conf")]));
         daemons.push(daemon("slurmd", &["-D", "-N", &node, "-f", &path("slurm.conf")]));
-        let cluster = Self { folder, daemons, node };
+        let cluster = Self { folder, _ports: ports, daemons, node };
         wait_until(2 * SOON, "an idle node", || {
             let said = run(&mut cluster.tool("sinfo", &["--noheader", "--format=%T"]), "");
             let log = || fs::read_to_string(cluster.folder.path().join("slurmd.log")).unwrap_or_default();

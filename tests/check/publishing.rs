@@ -10,6 +10,7 @@ use hostgauge_cloudwatch_double::Fault;
 use super::Report;
 use super::support::agent::run;
 use super::support::cloudwatch::{Account, EACH_SECOND, SECRETS};
+use super::support::reserved::REFUSING;
 
 /// Options and variables on top of an account where all is well.
 fn report(account: &Account, args: &[&str], variables: &[(&str, Option<&str>)]) -> Report {
@@ -67,8 +68,7 @@ fn each_broken_environment_names_its_cause_and_no_other() {
     let broken = account.path("broken");
     std::fs::write(&broken, "[default\nregion").expect("written");
     let broken = broken.to_str().expect("UTF-8");
-    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-    let closed = format!("http://{closed}");
+    let closed = format!("http://{REFUSING}");
     let file = format!("{broken}/spool");
     let nowhere = account.path("no/such/folder/metrics.log");
     let nowhere = nowhere.to_str().expect("UTF-8");

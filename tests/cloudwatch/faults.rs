@@ -29,16 +29,12 @@ fn weather(row: &Row) -> Outcome {
 
 /// The service cannot be reached at all, and then can.
 fn away() -> Outcome {
-    let mut account = Account::open();
-    let address = account.double.address();
-    account.double = Double::start(Options::default()).expect("a port");
+    let (mut account, port) = (Account::open(), Reserved::new());
     let mut command = account.command(&EACH_SECOND);
-    command.env("AWS_ENDPOINT_URL", format!("http://{address}"));
+    command.env("AWS_ENDPOINT_URL", format!("http://{}", port.address()));
     let agent = Agent::spawn(command);
     wait_until(A_ROUND, "it fails", || agent.log().contains("are sent again").then_some(()).ok_or_else(|| agent.log()));
-    account.double = wait_until(SOON, "the same port", || {
-        Double::start(Options { listen: address, ..Options::default() }).map_err(|error| error.to_string())
-    });
+    account.double = port.open();
     account.wait_for("it is back", |requests| (!requests.is_empty()).then_some(()));
     outcome("away", &account, agent)
 }

@@ -91,10 +91,9 @@ fn a_second_signal_ends_the_stop_at_once_and_loses_nothing() {
 #[test]
 fn a_stop_does_not_linger_for_a_service_that_was_away_before() {
     let account = Account::open();
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let start = |timeout| {
         let mut command = account.command(&[&EACH_SECOND[..], &["--shutdown-timeout", timeout]].concat());
-        command.env("AWS_ENDPOINT_URL", format!("http://{nobody}"));
+        command.env("AWS_ENDPOINT_URL", format!("http://{REFUSING}"));
         next_second();
         Agent::spawn(command)
     };

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::both::{Running, command, kill, under, with};
 use crate::support::agent::{BINARY, Ended, run};
+use crate::support::reserved::Reserved;
 
 /// The program's own doings are untouched.
 #[track_caller]
@@ -29,8 +30,9 @@ fn a_port_that_is_taken() {
 
 #[test]
 fn two_at_once_on_one_port() {
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").to_string();
-    let words = [&[BINARY, "run", "--prometheus-listen", &port, "--"], &PROGRAM[..]].concat();
+    let port = Reserved::new();
+    let address = port.address().to_string();
+    let words = [&[BINARY, "run", "--prometheus-listen", &address, "--"], &PROGRAM[..]].concat();
     let mut both = [Running::start(&words), Running::start(&words)];
     let codes = both.each_mut().map(|running| running.end().code());
     assert_eq!(codes, [Some(5), Some(5)]);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::both::{Running, kill};
 use crate::support::agent::run;
 use crate::support::cloudwatch::{Account, HOST, NAMESPACE, datum};
-use crate::support::publishing::Reserved;
+use crate::support::reserved::Reserved;
 use crate::support::wait::wait_for_room;
 
 #[test]

@@ -21,6 +21,7 @@ pub(crate) mod prometheus;
 #[cfg(feature = "cloudwatch")]
 pub(crate) mod publishing;
 pub(crate) mod random;
+pub(crate) mod reserved;
 pub(crate) mod rootfs;
 pub(crate) mod scrapes;
 pub(crate) mod seccomp;

@@ -1,10 +1,11 @@
 //! A real Prometheus with the configuration that we ship.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::load::Killed;
+use super::reserved::Reserved;
 use super::wait::{SOON, wait_until};
 use super::{file, http};
 
@@ -21,7 +22,7 @@ pub(crate) fn need(program: &str) {
 
 pub(crate) struct Prometheus {
     _child: Killed,
-    address: SocketAddr,
+    port: Reserved,
     _folder: tempfile::TempDir,
 }
 
@@ -53,9 +54,9 @@ impl Prometheus {
         for rules in ["rules.yml", "alerts.yml"] {
             std::fs::write(path(rules), shipped(rules)).expect("written");
         }
-        // It cannot find a port and say which: this one is free now. Should it be taken by then, the log says so.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let address = port.expect("a free port");
+        // It cannot find a port and say which.
+        let port = Reserved::new();
+        let address = port.address();
         let log = std::fs::File::create(path("log")).expect("a log");
         let option = |name: &str, value: PathBuf| format!("--{name}={}", value.display());
         let child = Killed(
@@ -72,7 +73,7 @@ impl Prometheus {
             let log = || std::fs::read_to_string(path("log")).expect("the log");
             ready.ok().filter(|response| response.status == 200).map(drop).ok_or_else(log)
         });
-        Self { _child: child, address, _folder: folder }
+        Self { _child: child, port, _folder: folder }
     }
 
     /// The data of an answer of its API, which must be a success.
@@ -81,7 +82,7 @@ impl Prometheus {
     }
 
     fn ask(&self, what: &str, path: &str) -> serde_json::Value {
-        let response = http::request(self.address, "GET", &format!("/api/v1/{path}"), &[]);
+        let response = http::request(self.port.address(), "GET", &format!("/api/v1/{path}"), &[]);
         let mut json: serde_json::Value = serde_json::from_str(&response.expect("an answer").text()).expect("JSON");
         assert_eq!(json["status"], "success", "{what}: {json}");
         json["data"].take()

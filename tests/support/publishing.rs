@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use hostgauge_cloudwatch_double::{Datum, Double, Options};
-use tokio::net::TcpSocket;
+use hostgauge_cloudwatch_double::{Datum, Double};
 
 use super::Page;
 
@@ -50,27 +49,6 @@ impl Home {
             ("NO_PROXY", "127.0.0.1"),
         ]);
         command
-    }
-}
-
-/// A port of loopback that refuses every connection until a double listens there.
-pub(crate) struct Reserved(TcpSocket);
-
-impl Reserved {
-    pub(crate) fn new() -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        // Bound, so that nobody else gets the port; shared, so that the double does.
-        socket.set_reuseaddr(true).expect("an option");
-        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
-        Self(socket)
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.0.local_addr().expect("bound")
-    }
-
-    pub(crate) fn open(&self) -> Double {
-        Double::start(Options { listen: self.address(), ..Options::default() }).expect("the double starts")
     }
 }
 

@@ -115,7 +115,7 @@ fn follow(
     ask: &Sender<Duration>,
 ) -> io::Result<()> {
     loop {
-        screen.0.draw(|frame| view::draw(frame, app, look, Instant::now()))?;
+        screen.draw(|frame| view::draw(frame, app, look, Instant::now()))?;
         // All that has come meanwhile is one drawing, however fast keys or sizes change.
         for event in events.recv().ok().into_iter().chain(events.try_iter()) {
             match event {

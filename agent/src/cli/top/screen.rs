@@ -1,16 +1,22 @@
 //! The terminal: taken over for the view, and given back on every way out.
 
-use std::io::{self, Stdout, Write as _, stdout};
+use std::io::{self, BufWriter, Stdout, Write as _, stdout};
 use std::panic;
 
-use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::execute;
-use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use ratatui::crossterm::terminal::{
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+    enable_raw_mode,
+};
+use ratatui::crossterm::{execute, queue};
+use ratatui::{Frame, Terminal};
+
+/// More than a drawing of a large terminal takes. Standard output itself passes on a kilobyte at a time.
+const DRAWING: usize = 1 << 16;
 
 /// The terminal while the view has it. Dropping it gives it back.
-pub(super) struct Screen(pub Terminal<CrosstermBackend<Stdout>>);
+pub(super) struct Screen(Terminal<CrosstermBackend<BufWriter<Stdout>>>);
 
 impl Screen {
     pub(super) fn open() -> io::Result<Self> {
@@ -22,8 +28,16 @@ impl Screen {
         }));
         enable_raw_mode()?;
         let opened = execute!(stdout(), EnterAlternateScreen);
-        let terminal = opened.and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
+        let drawings = BufWriter::with_capacity(DRAWING, stdout());
+        let terminal = opened.and_then(|()| Terminal::new(CrosstermBackend::new(drawings)));
         terminal.map(Self).inspect_err(|_| give_back())
+    }
+
+    /// Draws what changed, all of it at once where the terminal can: nobody sees half a drawing.
+    pub(super) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        queue!(self.0.backend_mut(), BeginSynchronizedUpdate)?;
+        self.0.draw(render)?;
+        execute!(self.0.backend_mut(), EndSynchronizedUpdate)
     }
 }
 

@@ -146,10 +146,6 @@ fn serve(paths: &'static [(&'static str, &'static str)]) -> (SocketAddr, Arc<Ato
     (address, connections)
 }
 
-fn closed() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 const ROLE: &str = r#"{"Code":"Success","LastUpdated":"2026-01-01T00:00:00Z","Type":"AWS-HMAC",
         "AccessKeyId":"AKIDROLE","SecretAccessKey":"hush","Token":"token","Expiration":"2099-01-01T00:00:00Z"}"#;
 
@@ -301,8 +297,8 @@ fn a_renewed_file_is_read_again() {
 #[test]
 fn a_source_that_fails_now_does_not_keep_the_agent_from_starting() {
     let double = Double::start(Options::default()).unwrap();
-    let (url, gone) = (double.url(), format!("http://{}/role", closed()));
-    let container = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", gone.as_str());
+    let (url, gone) = (double.url(), "http://127.0.0.1:1/role");
+    let container = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", gone);
     let mut agent = start(&[], &[KEYS[2], ("AWS_ENDPOINT_URL_CLOUDWATCH", &url), container]);
     assert!(agent.said.contains("container endpoint, which gives none now"), "{}", agent.said);
     let said = agent.put();
