@@ -104,13 +104,12 @@ impl Compared {
         (compared, last.page)
     }
 
-    /// Fails unless the mean is off by no more points than this from what the kernel's may have been, and the counter by
-    /// nothing.
+    /// Fails unless the mean is off by no more points than this, and the counter by nothing.
     pub(crate) fn assert_within(&self, points: f64) {
-        let around = |slack: f64| self.range.start() - slack..=self.range.end() + slack;
-        assert!(around(points).contains(&self.agent), "{self}");
+        assert!((self.agent - self.kernel).abs() <= points, "{self}");
         // A group that is throttled grows by nothing for a while, and then only the rounding differs.
-        assert!(around(1e-4).contains(&self.grown), "{self}");
+        let (least, most) = (self.range.start() - 1e-4, self.range.end() + 1e-4);
+        assert!((least..=most).contains(&self.grown), "{self}");
     }
 
     /// What the columns of a row are.
